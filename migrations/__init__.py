@@ -1,0 +1,1 @@
+"""Forward-only SQL, applied in order of the number in the file name by `proxy/storage/migrate.py`."""

@@ -1,0 +1,44 @@
+"""Prices with dates: what one llm at one provider costs per unit, in integer pico-USD."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class PriceItem:
+    """`price_pusd` pico-USD per `per_units` units. per_units is 1 wherever the price is whole pico per unit."""
+
+    id: UUID
+    unit: str
+    price_pusd: int
+    per_units: int = 1
+    service_tier: str = ""  # "": the standard tier
+    above_input_tokens: int = 0  # a cliff: applies to the whole attempt once its input exceeds this
+
+
+@dataclass(frozen=True, slots=True)
+class PriceVersion:
+    """In force from `effective_from` (inclusive) to `effective_to` (exclusive; None: until further notice)."""
+
+    id: UUID
+    effective_from: datetime
+    effective_to: datetime | None
+    source: str  # "config", "genai-prices 0.2.3", …
+    items: tuple[PriceItem, ...]
+    # The items by unit where nothing has to be chosen: no tiers, no cliffs, no fee per request. Else None.
+    plain: Mapping[str, PriceItem] | None = field(init=False, repr=False, compare=False, default=None)
+
+    def __post_init__(self) -> None:
+        if not any(item.service_tier or item.above_input_tokens or item.unit == "requests" for item in self.items):
+            object.__setattr__(self, "plain", {item.unit: item for item in self.items})
+
+
+@dataclass(frozen=True, slots=True)
+class Unpriced:
+    """No price is known. Never zero."""
+
+    why: str

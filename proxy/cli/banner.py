@@ -1,0 +1,70 @@
+"""What `serve` says once everything is up: for a person, or as one JSON line."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+ECHO = "synapscale/echo"
+
+
+class Up(NamedTuple):
+    """`key`: the first virtual key, where it may be shown. `key_file`: where it lies otherwise."""
+
+    version: str
+    base: str  # http://localhost:4000
+    stores: str  # "embedded Postgres 18.6 and Valkey 9.1.2"; empty: somebody else's
+    data_dir: str
+    providers: tuple[str, ...]  # with a global key
+    llms: int
+    loopback: bool
+    command: str = "synapscale"  # or where it lies, where it is not on the PATH
+    key: str | None = None
+    key_file: str | None = None
+
+
+def curl(base: str, key: str) -> str:
+    """A line that works when it is pasted."""
+    body = json.dumps({"model": ECHO, "messages": [{"role": "user", "content": "hi"}]}, separators=(",", ":"))
+    return (
+        f'curl {base}/v1/chat/completions -H "Authorization: Bearer {key}" \\\n'
+        f'           -H "Content-Type: application/json" -d \'{body}\''
+    )
+
+
+def for_people(up: Up) -> str:
+    where = "your Postgres and Redis"
+    if up.stores:
+        where = f"{up.stores} in {up.data_dir} (set DATABASE_URL, REDIS_URL to use yours)"
+    lines = [f"SynapScale {up.version} · {where}", f"API      {up.base}/v1"]
+    if up.key:
+        lines += [
+            f"Key      {up.key}   (shown this once; `{up.command} keys create NAME` makes more)",
+            "",
+            f"Try it   {curl(up.base, up.key)}",
+        ]
+    elif up.key_file:
+        lines += [f"Key      in {up.key_file}", "", f"Try it   {curl(up.base, f'$(cat {up.key_file})')}"]
+    else:
+        lines += ["", f"Try it   SYNAPSCALE_API_KEY=$({up.command} keys create NAME) {up.command} chat {ECHO} hi"]
+    if up.providers:
+        lines.append(f"Live     {', '.join(up.providers)}: keys found in the environment; llms: {up.base}/v1/models")
+    else:
+        lines.append("Next     export OPENAI_API_KEY=… (or others that config.yaml names), restart: it is picked up")
+    if up.loopback:
+        lines.append("Note     listening on this machine only; --host 0.0.0.0 needs TLS files or --behind-proxy")
+    lines.append("Stop     Ctrl-C")
+    return "\n".join(lines)
+
+
+def for_programs(up: Up) -> str:
+    """One line; a key is in it only where somebody asked for it."""
+    line: dict[str, object] = {
+        "event": "ready", "version": up.version, "base_url": f"{up.base}/v1", "stores": up.stores or "external",
+        "data_dir": up.data_dir, "providers": list(up.providers), "llms": up.llms,
+    }
+    if up.key:
+        line["key"] = up.key
+    if up.key_file:
+        line["key_file"] = up.key_file
+    return json.dumps(line)

@@ -1,0 +1,34 @@
+"""The running gateway, asked like any client."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from proxy.cli.checks.finding import Finding, bad, ok
+from proxy.cli.client import Connection
+from proxy.cli.fault import Fault
+from proxy.cli.output import plain
+
+
+def gateway(base: str) -> list[Finding]:
+    """No key is sent: health needs none."""
+    connection = Connection(base, None)
+    try:
+        answer = connection.send("GET", "/health/ready")
+        found = json.loads(answer.read())
+        return readiness(base, found)
+    except Fault as fault:
+        return [bad("gateway", fault.message, fault.next_step or "synapscale serve")]
+    except (OSError, ValueError, TypeError):
+        return [bad("gateway", f"{base} answers, but is no SynapScale", "another address with --url")]
+    finally:
+        connection.close()
+
+
+def readiness(base: str, found: dict[str, Any]) -> list[Finding]:
+    wrong = {str(name): what for name, what in found.get("checks", {}).items() if what != "ok"}
+    if found.get("status") == "ready":
+        return [ok("gateway", f"{base} is ready")]
+    text = "; ".join(f"{plain(name)}: {plain(str(what))}" for name, what in wrong.items()) or "it does not say why"
+    return [bad("gateway", f"{base} is not ready: {text}", "see the stores below, then the gateway's log")]

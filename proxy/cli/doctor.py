@@ -1,0 +1,87 @@
+"""`synapscale doctor`: one line per check, each with its fix."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from proxy.cli.fault import FAILED, Fault
+from proxy.cli.options import Config, Json, Url
+from proxy.cli.output import plain, show_json
+from proxy.cli.where import base_url, running
+
+if TYPE_CHECKING:
+    from proxy.cli.checks.finding import Finding
+    from proxy.settings.tree import Settings
+
+
+def doctor(
+    config: Config = None, url: Url = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder of the gateway's data.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check configuration, stores, schema, ledger, keys, prices, clock and TLS. Exit 1 where something is wrong (✗)."""
+    from proxy.cli.checks.finding import MARKS
+
+    found = list(_all(config, url, data_dir))
+    if as_json:
+        show_json([finding._asdict() for finding in found])
+    else:
+        width = max(len(finding.check) for finding in found)
+        for finding in found:
+            print(f"{MARKS[finding.state]} {finding.check:<{width}}  {plain(finding.found)}")
+            if finding.fix and finding.state != "ok":
+                print(f"  {'':<{width}}  → {plain(finding.fix)}")
+    if any(finding.state == "bad" for finding in found):
+        sys.exit(FAILED)
+
+
+def _all(config: Path | None, url: str | None, data_dir: Path | None) -> Sequence[Finding]:
+    from proxy.cli.checks.configuration import configuration
+    from proxy.cli.checks.finding import bad
+    from proxy.cli.checks.gateway import gateway
+    from proxy.settings.load import load
+    from proxy.settings.problem import ConfigError
+
+    found: list[Finding] = []
+    folder = data_dir or Path(".synapscale")
+    settings: Settings | None = None
+    try:
+        settings = load(config, {("stores", "data_dir"): data_dir})
+        folder = settings.stores.data_dir
+        found += configuration(settings)
+    except ConfigError as error:
+        found += [bad("configuration", line, "correct it: docs/configuration.md") for line in error.lines]
+    try:
+        found += gateway(base_url(url, folder))
+    except Fault as fault:
+        found.append(bad("gateway", fault.message, fault.next_step or "--url"))
+    return [*found, *_stores(settings, folder)]
+
+
+def _stores(settings: Settings | None, folder: Path) -> Sequence[Finding]:
+    """Those of the configuration, else the embedded ones that `serve` runs now."""
+    from proxy.cli.checks.finding import bad
+    from proxy.cli.checks.postgres import postgres
+    from proxy.cli.checks.redis import redis
+
+    now = running(folder)
+    database, cache = now.get("database_url"), now.get("redis_url")
+    if settings is not None and settings.stores.database_url is not None:
+        database = settings.stores.database_url.get_secret_value()
+    if settings is not None and settings.stores.redis_url is not None:
+        cache = settings.stores.redis_url.get_secret_value()
+    found: list[Finding] = []
+    for name, address in (("Postgres", database), ("Redis", cache)):
+        if address is None:
+            found.append(bad(name, "the embedded one is not running", "synapscale serve"))
+    if database is not None:
+        found += asyncio.run(postgres(database))
+    if cache is not None:
+        found += asyncio.run(redis(cache))
+    return found

@@ -1,0 +1,27 @@
+"""Options that many commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+NAME = "synapscale"
+Url = Annotated[
+    str | None, typer.Option("--url", envvar="SYNAPSCALE_URL", help="Gateway to ask. Default: the one on this machine.")
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option("--key-file", help="File with a management key. Default: SYNAPSCALE_KEY, <data-dir>/admin-key."),
+]
+DataDir = Annotated[
+    Path, typer.Option("--data-dir", envvar="SYNAPSCALE_DATA_DIR", help="Folder of the gateway's data on this machine.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON; money is exact decimal text.")]
+Config = Annotated[Path | None, typer.Option("--config", help="Configuration file. Default: config.yaml here.")]
+Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Name or id. Default: the only one.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most this many.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+DEFAULT_DATA_DIR = Path(".synapscale")

@@ -1,0 +1,133 @@
+"""`synapscale requests`: usage events, one per attempt."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from proxy.cli.client import Api, segment
+from proxy.cli.names import workspace_id
+from proxy.cli.options import DEFAULT_DATA_DIR, DataDir, Json, KeyFile, Limit, Url, Workspace
+from proxy.cli.output import Column, Row, cell, show_json, show_one, show_rows, talk
+
+app = typer.Typer(no_args_is_help=True, help="Requests: what every attempt used and cost.")
+
+PATH = "usage/events"
+COLUMNS = (
+    Column("TIME", lambda row: str(row.get("occurred_at", ""))[:19].replace("T", " ")),
+    Column("LLM", "llm"),
+    Column("PROVIDER", "provider"),
+    Column("KEY", "key_source"),
+    Column("IN", "input_tokens", right=True),
+    Column("CACHED", "cached_tokens", right=True),
+    Column("OUT", "output_tokens", right=True),
+    Column("USD", lambda row: usd(row), right=True),
+    Column("OUTCOME", lambda row: outcome(row)),
+    Column("MS", "latency_ms", right=True),
+    Column("ID", "id"),
+)
+DETAILS = tuple(
+    Column(title, value) for title, value in (
+        ("ID", "id"), ("REQUEST", "request_id"), ("TIME", "occurred_at"), ("WORKSPACE", "workspace_id"),
+        ("USER", "user_id"), ("VIRTUAL KEY", "virtual_key_id"), ("END USER", "end_user"), ("LLM", "llm"),
+        ("PROVIDER", "provider"), ("UPSTREAM MODEL", "upstream_model"), ("SURFACE", "surface"), ("STREAM", "stream"),
+        ("KEY SOURCE", "key_source"), ("OUTCOME", "outcome"), ("USAGE SOURCE", "usage_source"),
+        ("SERVICE TIER", "service_tier"), ("INPUT TOKENS", "input_tokens"), ("CACHED TOKENS", "cached_tokens"),
+        ("OUTPUT TOKENS", "output_tokens"), ("REASONING TOKENS", "reasoning_tokens"), ("PRICING", "pricing"),
+        ("LIST COST USD", "list_cost_usd"), ("CHARGE USD", "charge_usd"), ("LATENCY MS", "latency_ms"),
+        ("FIRST TOKEN MS", "first_token_ms"),
+    )
+)
+LINES = (
+    Column("UNIT", "unit"), Column("QUANTITY", "quantity", right=True),
+    Column("LIST USD", "list_cost_usd", right=True), Column("CHARGE USD", "charge_usd", right=True),
+)
+SEEN = 5_000  # ids that `tail` remembers
+
+
+def usd(row: Row) -> str:
+    """An unknown price is not zero."""
+    return "unpriced" if row.get("pricing") == "unpriced" else str(row.get("list_cost_usd", ""))
+
+
+def outcome(row: Row) -> str:
+    """How it ended, and whether the numbers are the provider's own."""
+    source = row.get("usage_source")
+    return f"{row.get('outcome', '')}{'' if source == 'provider' else f' ({source})'}"
+
+
+@app.command("list")
+def list_(
+    workspace_name: Workspace = None,
+    llm: Annotated[str | None, typer.Option("--llm", help="Only this llm.")] = None,
+    limit: Limit = 20,
+    url: Url = None, key_file: KeyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
+) -> None:
+    """List attempts, newest first."""
+    api = Api(url, key_file, data_dir)
+    rows = list(api.rows(PATH, limit=limit, order="desc", llm=llm, workspace_id=workspace_id(api, workspace_name)))
+    show_rows(rows, COLUMNS, as_json=as_json, empty="No requests yet. Make one: synapscale chat synapscale/echo hi")
+
+
+@app.command()
+def show(
+    event: Annotated[str, typer.Argument(help="Id of the attempt (att_…) or of its request (req_…).")],
+    url: Url = None, key_file: KeyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
+) -> None:
+    """Show what an attempt used, line by line."""
+    api = Api(url, key_file, data_dir)
+    if event.startswith("req_"):
+        rows = sorted(api.rows(PATH, limit=100, request_id=event), key=lambda row: int(row["attempt_number"]))
+    else:
+        rows = [api.get(f"{PATH}/{segment(event)}")]
+    if as_json:
+        show_json(rows if event.startswith("req_") else rows[0])
+        return
+    if not rows:
+        talk(f"No attempt of {event} is in the ledger yet.")
+    for row in rows:
+        show_one(row, DETAILS, as_json=False)
+        show_rows(row.get("lines", []), LINES, as_json=False, empty="No lines: nothing was counted.")
+
+
+@app.command()
+def tail(
+    workspace_name: Workspace = None,
+    llm: Annotated[str | None, typer.Option("--llm", help="Only this llm.")] = None,
+    every: Annotated[float, typer.Option("--every", min=0.2, max=60, help="Seconds between two looks.")] = 1.0,
+    url: Url = None, key_file: KeyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
+) -> None:
+    """Print attempts as they reach the ledger, until Ctrl-C. With --json, one object per line."""
+    api = Api(url, key_file, data_dir)
+    query = {"order": "desc", "llm": llm, "workspace_id": workspace_id(api, workspace_name)}
+    seen: OrderedDict[str, None] = OrderedDict()
+    for row in api.get(PATH, limit=100, **query).get("data", []):
+        seen[row["id"]] = None
+    if sys.stderr.isatty():
+        talk("Waiting for requests; Ctrl-C ends.")
+    try:
+        while True:
+            # Not `after` the last id: an attempt's id is its beginning, and a long one ends after many younger ones.
+            for row in reversed(api.get(PATH, limit=100, **query).get("data", [])):
+                if row["id"] not in seen:
+                    _tell(row, as_json=as_json)
+                seen[row["id"]] = None
+            while len(seen) > SEEN:
+                seen.popitem(last=False)
+            time.sleep(every)
+    except KeyboardInterrupt:
+        return
+
+
+def _tell(row: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        text = json.dumps(row, ensure_ascii=False)
+    else:
+        text = ("  " if sys.stdout.isatty() else "\t").join(cell(row, column) for column in COLUMNS)
+    print(text, flush=True)

@@ -1,0 +1,56 @@
+"""`synapscale usage`: sums."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from proxy.cli.client import Api
+from proxy.cli.moments import back
+from proxy.cli.names import workspace_id
+from proxy.cli.options import DEFAULT_DATA_DIR, DataDir, Json, KeyFile, Url, Workspace
+from proxy.cli.output import Column, show_json, show_rows, talk
+
+SUMS = {
+    "requests": "REQUESTS", "errors": "ERRORS", "input_tokens": "IN", "cached_tokens": "CACHED", "output_tokens": "OUT",
+    "reasoning_tokens": "REASONING", "list_cost_usd": "LIST USD", "charge_usd": "CHARGE USD",
+}
+
+
+def usage(
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by", help="llm, provider, user_id, virtual_key_id, workspace_id, key_source, day, hour; or several."
+        ),
+    ] = "llm",
+    since: Annotated[str, typer.Option("--from", help="A span (30d), today, a day or a moment.")] = "30d",
+    until: Annotated[str | None, typer.Option("--to", help="The last day, or a moment. Default: now.")] = None,
+    workspace_name: Workspace = None,
+    url: Url = None, key_file: KeyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
+) -> None:
+    """Sum up usage and cost, with a total."""
+    api = Api(url, key_file, data_dir)
+    now = datetime.now(UTC)
+    answer = api.get(
+        "usage/summary", group_by=by, workspace_id=workspace_id(api, workspace_name),
+        **{"from": back(since, now, whole_hour=True),
+           "to": back(until, now, end_of_day=True, whole_hour=True) if until else None},
+    )
+    if as_json:
+        show_json(answer)
+        return
+    rows: list[dict[str, Any]] = answer.get("data", [])
+    groups = by.split(",")
+    columns = [Column(group.upper().replace("_", " "), group) for group in groups]
+    columns += [Column(title, name, right=True) for name, title in SUMS.items()]
+    if len(rows) > 1 and sys.stdout.isatty():  # a program takes it from --json
+        rows = [*rows, {groups[0]: "total", **answer.get("total", {})}]
+    empty = "No usage in that time. Make some: synapscale chat synapscale/echo hi"
+    show_rows(rows, columns, as_json=False, empty=empty)
+    if answer.get("as_of"):
+        talk(f"Complete up to {answer['as_of']}.")
+

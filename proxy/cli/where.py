@@ -1,0 +1,74 @@
+"""Which gateway, with which key: options, environment, then what `serve` left in the data folder of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from proxy.cli.fault import NOT_SIGNED_IN, USAGE, Fault
+
+DEFAULT_URL = "http://127.0.0.1:4000"
+# Written by `serve` while it runs: its address, and those of its embedded stores (which hold no password).
+RUNNING_FILE = "running.json"
+ADMIN_KEY_FILE = "admin-key"
+FIRST_KEY_FILE = "first-key"
+
+
+def running(data_dir: Path) -> dict[str, str]:
+    """`url`, and `database_url`, `redis_url` where the stores are embedded. Empty where nothing runs on this folder."""
+    try:
+        found = json.loads(_content(data_dir / RUNNING_FILE) or "{}")
+    except ValueError:
+        return {}
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def base_url(url: str | None, data_dir: Path) -> str:
+    """Without a slash at the end; a base URL of a client (…/v1) is accepted too."""
+    text = url or running(data_dir).get("url") or DEFAULT_URL
+    text = text.rstrip("/").removesuffix("/v1").rstrip("/")
+    if not text.startswith(("http://", "https://")):
+        raise Fault(f"{text!r} is no address.", next_step="--url http://127.0.0.1:4000", code=USAGE)
+    return text
+
+
+def management_key(key_file: Path | None, data_dir: Path) -> str:
+    if key_file is not None:
+        key = _content(key_file)
+        if not key:
+            raise Fault(f"No key could be read from {key_file}.", code=NOT_SIGNED_IN)
+        return _usable(key)
+    key = os.environ.get("SYNAPSCALE_KEY", "").strip() or _content(data_dir / ADMIN_KEY_FILE)
+    if not key:
+        raise Fault(
+            f"Not signed in: SYNAPSCALE_KEY is not set and there is no readable {data_dir / ADMIN_KEY_FILE}.",
+            next_step="export SYNAPSCALE_KEY=sk-adm-…, or name the folder of the running gateway with --data-dir",
+            code=NOT_SIGNED_IN,
+        )
+    return _usable(key)
+
+
+def virtual_key(data_dir: Path) -> str:
+    """For `chat`. On a terminal the first key was shown once and stored nowhere: then it must be set."""
+    key = os.environ.get("SYNAPSCALE_API_KEY", "").strip() or _content(data_dir / FIRST_KEY_FILE)
+    if not key:
+        raise Fault(
+            "No virtual key: SYNAPSCALE_API_KEY is not set.",
+            next_step="export SYNAPSCALE_API_KEY=$(synapscale keys create cli)",
+            code=NOT_SIGNED_IN,
+        )
+    return _usable(key)
+
+
+def _usable(key: str) -> str:
+    if not key.isascii() or not key.isprintable():
+        raise Fault("The key holds characters that no key has. Was more copied than the key?", code=NOT_SIGNED_IN)
+    return key
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""

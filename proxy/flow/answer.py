@@ -1,0 +1,99 @@
+"""Heads and errors as the client gets them (pure)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from pricing.money import format_usd
+from pricing.rate import Rated
+from proxy.flow.candidates import Candidate
+from proxy.outbound.response_headers import for_client
+from proxy.outbound.sink import Broken, Headers
+from proxy.settlement.usage_event import UsageEvent
+from proxy.wire.refusals import Reason, Refused
+
+_top_level = msgspec.json.Decoder(dict[str, Raw])
+
+
+class Facts(NamedTuple):
+    """What the gateway says of an attempt in `x-synapscale-*`."""
+
+    request_id: bytes
+    way: Candidate
+    number: int
+    overhead_ms: int
+
+
+def head_for(facts: Facts, headers: Headers, cost_of: UsageEvent | None = None) -> Headers:
+    """The provider's allow-listed headers and our own. The cost only where it is known before the body."""
+    way = facts.way
+    found = for_client(headers, own_key=way.own is not None)
+    found += (
+        (b"x-request-id", facts.request_id),
+        (b"x-synapscale-provider", way.route.provider.name.encode()),
+        (b"x-synapscale-key-source", way.key_source.encode()),
+        (b"x-synapscale-attempts", b"%d" % facts.number),
+        (b"x-synapscale-overhead-ms", b"%d" % facts.overhead_ms),
+        (b"cache-control", b"private, no-store"),
+    )
+    if cost_of is not None and cost_of.pricing == "priced":
+        found.append((b"x-synapscale-cost-usd", format_usd(cost_of.list_pusd).encode()))
+    return found
+
+
+def refusal_head(refusal: Refused, request_id: bytes) -> Headers:
+    head = [
+        (b"content-type", b"application/json"),
+        (b"x-request-id", request_id),
+        (b"cache-control", b"private, no-store"),
+    ]
+    return head + [(name.encode(), value.encode()) for name, value in refusal.headers().items()]
+
+
+def error_event(refusal: Refused) -> bytes:
+    """Inside a stream that has begun: the official SDKs raise on a data frame that holds `error`."""
+    return b"data: %b\n\n" % refusal.body()
+
+
+def with_cost(body: bytes, rated: Rated) -> bytes:
+    """`usage.cost` in USD, for a client that sent `usage: {"include": true}`; null where no price is known."""
+    try:
+        top = _top_level.decode(body)
+        usage = _top_level.decode(top.get("usage", Raw(b"{}")))
+    except msgspec.DecodeError:
+        return body
+    usage["cost"] = Raw(format_usd(rated.list_pusd).encode() if rated.priced else b"null")
+    top["usage"] = Raw(msgspec.json.encode(usage))
+    return msgspec.json.encode(top)
+
+
+_BROKEN: dict[Broken, tuple[Reason, str]] = {
+    Broken.UNREACHABLE: (Reason.UPSTREAM_UNREACHABLE, "cannot be reached"),
+    Broken.UNTRUSTED: (Reason.UPSTREAM_UNREACHABLE, "shows a certificate that is not trusted"),
+    Broken.FORBIDDEN: (Reason.UPSTREAM_UNREACHABLE, "has an address that must not be called"),
+    Broken.OVERLOADED: (Reason.OVERLOADED, "has as many calls under way as this gateway allows"),
+    Broken.TIMEOUT_CONNECT: (Reason.UPSTREAM_TIMEOUT, "did not accept a connection in time"),
+    Broken.TIMEOUT_FIRST_BYTE: (Reason.UPSTREAM_TIMEOUT, "did not begin to answer in time"),
+    Broken.TIMEOUT_IDLE: (Reason.UPSTREAM_TIMEOUT, "fell silent in the middle of its answer"),
+    Broken.RESET: (Reason.UPSTREAM_BROKE, "cut the connection"),
+    Broken.EARLY_CLOSE: (Reason.UPSTREAM_BROKE, "closed the connection before its answer was complete"),
+    Broken.MALFORMED: (Reason.UPSTREAM_BROKE, "sent an answer that is not valid HTTP/1.1"),
+}
+
+
+def broken_refusal(provider: str, reason: Broken) -> Refused:
+    """An attempt that broke: who, how, and whether trying again makes sense."""
+    kind, what = _BROKEN[reason]
+    return Refused(
+        kind, f"The provider {provider} {what}. Try again; if it stays, check the provider's status and its base_url."
+    )
+
+
+def truncated_refusal(provider: str) -> Refused:
+    return Refused(
+        Reason.UPSTREAM_BROKE,
+        f"The provider {provider} ended its stream before it was complete. What came so far is not the whole answer.",
+    )

@@ -1,0 +1,329 @@
+"""One attempt: announce, send, pump, settle, and only then the end of the answer.
+
+Whatever the way out, what was announced is settled: with what is known of its usage, or, where this code is cut short, as
+`abandoned`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, assert_never
+
+from pricing.rate import in_force, rate
+from pricing.usage import Usage
+from proxy.admission.bound import prompt_estimate_tokens
+from proxy.flow.answer import Facts, broken_refusal, error_event, head_for, truncated_refusal, with_cost
+from proxy.flow.candidates import Candidate
+from proxy.flow.events import Outcome, Source, announced, settled
+from proxy.flow.upstreams import Outgoing, Upstreams
+from proxy.holds.away import StoreAway
+from proxy.holds.client import AdmitReply, Holds
+from proxy.identity.principal import Principal
+from proxy.metering.body_meter import BodyMeter, output_text
+from proxy.metering.estimate import Estimator
+from proxy.metering.stream_meter import StreamMeter
+from proxy.outbound.response_headers import value_of
+from proxy.outbound.sink import Headers
+from proxy.outbound.ticker import Ticker
+from proxy.relay.client_channel import ClientChannel
+from proxy.relay.pump import PumpPolicy, pump
+from proxy.relay.stream_end import (
+    Answered,
+    ClientLeft,
+    Drained,
+    EndedWithoutDone,
+    Finished,
+    PassedUnread,
+    Progress,
+    StreamEnd,
+    UpstreamBroke,
+)
+from proxy.settlement.desk import Desk
+from proxy.settlement.usage_event import UsageEvent
+from proxy.telemetry.clock import Clock
+from proxy.telemetry.metrics import Metrics
+from proxy.wire.client_request import ClientRequest
+from proxy.wire.ids import moment_of, to_wire, uuid7
+from proxy.wire.refusals import Reason, Refused
+
+# The provider itself may do better on another route; 4xx of the request stay what they are everywhere.
+_OTHER_ROUTE = frozenset([408, 429, 500, 502, 503, 504, 529])
+# A refused own key, under own_then_global only.
+_OTHER_KEY = frozenset([401, 402, 403, 429])
+
+
+class Stale(Exception):
+    """What this process knows of the workspace or the catalog is behind: read again, then come back."""
+
+    def __init__(self, reply: AdmitReply) -> None:
+        super().__init__("stale")
+        self.reply = reply
+
+
+class Failed(NamedTuple):
+    """Settled without an answer having begun: another way may be tried; else `deliver` says it to the client."""
+
+    other_route: bool
+    other_key: bool
+    deliver: Callable[[], None]
+
+
+class _Found(NamedTuple):
+    """What an attempt is settled with."""
+
+    usage: Usage
+    source: Source
+    outcome: Outcome
+    raw_usage: str | None
+    error_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Desks:
+    """The objects of a gateway that an attempt passes through."""
+
+    desk: Desk
+    holds: Holds
+    upstreams: Upstreams
+    estimator: Estimator
+    ticker: Ticker
+    clock: Clock
+    metrics: Metrics
+    policy: PumpPolicy
+
+
+class Attempt:
+    """`run` once."""
+
+    __slots__ = ("_body", "_channel", "_desks", "_dispatched_at", "_facts", "_loop", "_meter", "_moment", "_number", "_outgoing",
+                 "_principal", "_request", "_started", "_stub", "_way")  # fmt: skip
+
+    def __init__(
+        self,
+        desks: Desks,
+        request: ClientRequest,
+        principal: Principal,
+        way: Candidate,
+        channel: ClientChannel,
+        started: float,
+        number: int,
+    ) -> None:
+        self._desks = desks
+        self._request = request
+        self._principal = principal
+        self._way = way
+        self._channel = channel
+        self._started = started
+        self._number = number
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self, global_epoch: int) -> Failed | None:
+        """None: the client has its answer, or has left. Raises `Stale` and `Refused` before anything was sent."""
+        desks, request, principal = self._desks, self._request, self._principal
+        outgoing = self._outgoing = desks.upstreams.outgoing(self._way, principal, request)
+        attempt_id = uuid7(desks.clock.now_ms())
+        self._moment = moment_of(attempt_id)
+        stub = self._stub = announced(
+            attempt_id, self._moment, self._number, request, principal, self._way, prompt_estimate_tokens(outgoing.body)
+        )
+        scope = desks.holds.scope(principal.shard, principal.workspace_id)
+        try:
+            reply = await desks.desk.open(scope, stub, (principal.workspace_epoch, global_epoch))
+        except StoreAway as away:
+            raise store_away() from away
+        if reply.kind != "held":
+            raise Stale(reply)
+        try:
+            return await self._end(await self._pump(outgoing))
+        finally:
+            if attempt_id in desks.desk.in_flight:
+                # Only a bug or the end of this process comes by here; the stub is what the sweeper would write too.
+                desks.metrics.add(desks.metrics.bugs, "attempt_cut_short")
+                desks.desk.settle(attempt_id, stub)
+
+    async def _pump(self, outgoing: Outgoing) -> StreamEnd:
+        self._dispatched_at = self._loop.time()
+        overhead_ms = int((self._dispatched_at - self._started) * 1000)
+        self._facts = Facts(to_wire("req", self._request.request_id).encode(), self._way, self._number, overhead_ms)
+        self._meter = StreamMeter(
+            outgoing.reader,
+            strip_usage_chunk=outgoing.strip_usage_chunk,
+            clean_error=outgoing.clean,
+            annotate=self._annotate if self._request.usage_include else None,
+        )
+        return await pump(
+            outgoing.start, self._channel, self._meter, self._desks.policy, begin=self._begin, stream=self._request.stream,
+            ticker=self._desks.ticker,
+        )  # fmt: skip
+
+    def _annotate(self, data: bytes, usage: Usage) -> bytes:
+        return with_cost(data, rate(usage, in_force(self._way.route.prices, self._moment)))
+
+    def _begin(self, status: int, headers: Headers) -> Headers:
+        return head_for(self._facts, headers)
+
+    # ---- how it ended
+
+    async def _end(self, end: StreamEnd) -> Failed | None:
+        match end:
+            case Answered(progress=progress, body=body):
+                return await self._answered(progress, body)
+            case Finished(progress=progress, release=release):
+                await self._settle(progress, await self._of_stream("ok"))
+                release()
+            case EndedWithoutDone(progress=progress, release=release):
+                await self._ended_without_done(progress, release)
+            case PassedUnread(progress=progress, release=release, tail=tail):
+                await self._settle(progress, await self._of_tail(tail))
+                release()
+            case ClientLeft():
+                await self._client_left(end)
+            case UpstreamBroke():
+                return await self._broke(end)
+            case _:
+                assert_never(end)
+        return None
+
+    async def _answered(self, progress: Progress, body: bytes) -> Failed | None:
+        status = progress.status or 502
+        outgoing = self._outgoing
+        if 200 <= status < 300:
+            found = await self._of_body(body, "ok")
+            event = await self._settle(progress, found)
+            if self._request.usage_include and found.outcome == "ok":
+                body = self._annotate(body, found.usage)
+            self._send(status, head_for(self._facts, progress.headers, event), body)
+            return None
+        await self._settle(progress, _Found(Usage(), "none", "upstream_error", None, f"http_{status}"))
+        cleaned = outgoing.clean(body) if outgoing.clean is not None else body
+        head = head_for(self._facts, progress.headers)
+        return Failed(status in _OTHER_ROUTE, status in _OTHER_KEY, lambda: self._send(status, head, cleaned))
+
+    async def _ended_without_done(self, progress: Progress, release: Callable[[], None]) -> None:
+        meter = self._meter
+        meter.finish()
+        if meter.ended or meter.error_seen:
+            await self._settle(progress, await self._of_stream("ok"))
+            release()
+            return
+        await self._settle(progress, await self._of_stream("upstream_error", "truncated"))
+        self._channel.finish(error_event(truncated_refusal(self._way.route.provider.name)))
+
+    async def _client_left(self, end: ClientLeft) -> None:
+        if end.drained is Drained.NOT_DISPATCHED:
+            self._desks.desk.void(self._stub.attempt_id)
+            return
+        if end.body is not None:
+            await self._settle(end.progress, await self._of_body(end.body, "client_abort"))
+        else:
+            self._meter.finish()
+            await self._settle(end.progress, await self._of_stream("client_abort"))
+
+    async def _broke(self, end: UpstreamBroke) -> Failed | None:
+        refusal = broken_refusal(self._way.route.provider.name, end.reason)
+        progress = end.progress
+        if not progress.head_sent:
+            # A POST that was written and died unanswered may have been billed: this row says so, and it is not sent again
+            # to the same route.
+            await self._settle(progress, _Found(Usage(), "none", "upstream_error", None, end.reason.value))
+            return Failed(True, False, lambda: self._refuse(refusal))
+        self._meter.finish(drop_unfinished=True)
+        await self._settle(progress, await self._of_stream("upstream_error", end.reason.value))
+        self._channel.finish(error_event(refusal))
+        return None
+
+    # ---- what was consumed
+
+    async def _of_stream(self, outcome: Outcome, error_code: str | None = None) -> _Found:
+        meter = self._meter
+        if meter.error_seen and outcome == "ok":
+            outcome, error_code = "upstream_error", "error_in_stream"
+        if meter.decode_errors:
+            self._desks.metrics.add(self._desks.metrics.bugs, "usage_unreadable", by=meter.decode_errors)
+        if meter.usage is not None:
+            return _Found(meter.usage, "provider", outcome, meter.raw_usage, error_code)
+        if outcome == "upstream_error" and not meter.saw_content:
+            return _Found(Usage(), "none", outcome, None, error_code)
+        return await self._estimate(meter.output_text(), outcome, error_code)
+
+    async def _of_body(self, body: bytes, outcome: Outcome) -> _Found:
+        meter = BodyMeter(self._outgoing.reader)
+        usage, raw_usage = meter.read(body)
+        error_code = None
+        if meter.error_seen:
+            outcome, error_code = "upstream_error", "error_in_body"
+        if meter.decode_errors:
+            self._desks.metrics.add(self._desks.metrics.bugs, "usage_unreadable", by=meter.decode_errors)
+        if usage is not None:
+            return _Found(usage, "provider", outcome, raw_usage, error_code)
+        if meter.error_seen:
+            return _Found(Usage(), "none", outcome, None, error_code)
+        return await self._estimate(output_text(body), outcome, error_code)
+
+    async def _of_tail(self, tail: bytes) -> _Found:
+        """A body too large to hold: providers put usage last."""
+        at = tail.rfind(b'"usage"')
+        usage, raw_usage = BodyMeter(self._outgoing.reader).read(b"{" + tail[at:]) if at >= 0 else (None, None)
+        if usage is not None:
+            return _Found(usage, "provider", "ok", raw_usage, None)
+        return await self._estimate("", "ok", "unread")
+
+    async def _estimate(self, text: str, outcome: Outcome, error_code: str | None) -> _Found:
+        usage = await self._desks.estimator.estimate_chat(self._outgoing.body, text, self._way.route.upstream_model)
+        return _Found(usage, "estimated", outcome, None, error_code)
+
+    # ---- settlement
+
+    async def _settle(self, progress: Progress, found: _Found) -> UsageEvent:
+        """Done when Redis or the spool has the event: only after this may the client see the end."""
+        usage, source, outcome, raw_usage, error_code = found
+        route = self._way.route
+        event = settled(
+            self._stub, self._moment, route.prices, usage=usage, source=source, outcome=outcome, raw_usage=raw_usage
+        )
+        started = self._started
+        event.upstream_status = progress.status
+        event.error_code = error_code
+        event.latency_ms = int((self._loop.time() - started) * 1000)
+        event.overhead_ms = self._facts.overhead_ms
+        if progress.first_piece_at is not None:
+            event.first_token_ms = int((progress.first_piece_at - started) * 1000)
+        event.upstream_request_id = _request_id(progress.headers)
+        self._count(event)
+        await self._desks.desk.settle(event.attempt_id, event)
+        return event
+
+    def _count(self, event: UsageEvent) -> None:
+        metrics, provider = self._desks.metrics, event.provider
+        metrics.add(metrics.attempts, provider, event.outcome)
+        metrics.add(metrics.tokens, provider, "input", by=event.input_tokens)
+        metrics.add(metrics.tokens, provider, "output", by=event.output_tokens)
+        if event.pricing == "unpriced":
+            metrics.add(metrics.unpriced, provider)
+        if event.usage_source == "estimated":
+            metrics.add(metrics.estimated, provider)
+
+    def _send(self, status: int, head: Headers, body: bytes) -> None:
+        self._channel.start(status, head, length=len(body))
+        self._channel.finish(body)
+
+    def _refuse(self, refusal: Refused) -> None:
+        raise refusal
+
+
+def _request_id(headers: Headers) -> str | None:
+    for name in (b"x-request-id", b"request-id", b"apim-request-id"):
+        value = value_of(headers, name)
+        if value is not None:
+            return value.decode("latin-1")[:200]
+    return None
+
+
+def store_away() -> Refused:
+    return Refused(
+        Reason.STORE_AWAY,
+        "Usage cannot be recorded at the moment, so nothing was sent to a provider. Retry shortly.",
+        retry_after_s=1,
+    )

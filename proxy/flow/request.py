@@ -1,0 +1,191 @@
+"""The stages of one request in their order: who, where, whose key; then attempts until one answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from uuid import UUID
+
+from proxy.catalog.cache import CatalogCache
+from proxy.catalog.route import Llm
+from proxy.flow.attempt import Attempt, Desks, Failed, Stale, store_away
+from proxy.flow.candidates import Candidate, candidates
+from proxy.flow.live import Live, LiveChannel, LiveRequests
+from proxy.holds.away import StoreAway
+from proxy.holds.client import AdmitReply
+from proxy.identity.principal import Principal
+from proxy.identity.resolve import Resolver
+from proxy.storage.postgres import POSTGRES_AWAY
+from proxy.wire.client_request import ClientRequest
+from proxy.wire.ids import NIL
+from proxy.wire.refusals import Reason, Refused
+
+log = logging.getLogger(__name__)
+
+# Each reload reads Postgres; more than this many changes within one request are not changes but a fault.
+RELOADS_MAX = 4
+
+# What this process knows of workspace and catalog says no, and another process may have changed them since.
+_FROM_THE_CACHE = frozenset([Reason.LLM_NOT_FOUND, Reason.LLM_NOT_ALLOWED, Reason.NO_PROVIDER_KEY])
+
+# Tells Redis the epochs that Postgres has; it never lowers one.
+PublishEpochs = Callable[[Mapping[UUID, int]], Awaitable[None]]
+
+
+class RequestFlow:
+    """One per gateway."""
+
+    def __init__(self, desks: Desks, resolver: Resolver, catalog: CatalogCache, publish: PublishEpochs) -> None:
+        self._desks = desks
+        self._resolver = resolver
+        self._catalog = catalog
+        self._publish = publish
+        self._live = LiveRequests(resolver)
+
+    def on_epochs(self, workspace_id: UUID, workspace_epoch: int | None, global_epoch: int | None) -> None:
+        """A lease renewal saw these epochs: a revocation also ends answers that are under way."""
+        self._live.on_epoch(workspace_id, workspace_epoch)
+
+    async def authenticate(self, token: str) -> Principal:
+        """Raises `Refused`. From the cache on the hot path."""
+        return self._resolver.peek(token) or await self._resolver.resolve(token)
+
+    async def authorise(self, token: str) -> Principal:
+        """For surfaces that announce nothing: the epochs that `admit` would have compared. Raises `Refused`."""
+        for _ in range(RELOADS_MAX):
+            principal = await self.authenticate(token)
+            behind = await self._behind(principal)
+            if behind is None:
+                return principal
+            await self.refresh(principal, behind)
+        raise store_away()
+
+    async def _behind(self, principal: Principal) -> AdmitReply | None:
+        """What `admit` would say to the epochs of this process; None: they are not behind. Raises `Refused`."""
+        holds = self._desks.holds
+        try:
+            _, workspace_epoch, global_epoch = await holds.check(holds.scope(principal.shard, principal.workspace_id))
+        except StoreAway as away:
+            raise store_away() from away
+        if (
+            workspace_epoch is not None
+            and workspace_epoch <= principal.workspace_epoch
+            and global_epoch is not None
+            and global_epoch <= self._catalog.current.epoch
+        ):
+            return None
+        return AdmitReply("stale", 0, workspace_epoch, global_epoch)
+
+    async def run(
+        self, request: ClientRequest, token: str, principal: Principal, channel: LiveChannel, started: float
+    ) -> None:
+        """Until the client has its answer or has left. `principal` is what `authenticate` just found for `token`.
+
+        Raises `Refused` only where no answer has begun.
+        """
+        live = self._live.enter(token, channel)
+        try:
+            await self._attempts(request, principal, channel, started, live)
+        finally:
+            self._live.leave(live)
+
+    async def _attempts(
+        self, request: ClientRequest, principal: Principal, channel: LiveChannel, started: float, live: Live
+    ) -> None:
+        number = 0
+        reloads = 0
+        failed: Failed | None = None
+        tried: set[tuple[UUID, bool]] = set()
+        while True:
+            try:
+                catalog = self._catalog.current
+                llm = self._llm(request.llm, principal)
+                way = _next_way(
+                    candidates(principal, llm, self._desks.upstreams.global_keys, self._desks.clock.now()),
+                    tried,
+                    failed,
+                    principal,
+                )
+                if way is None:
+                    assert failed is not None  # the first way is always untried
+                    failed.deliver()
+                    return
+                live.principal = principal
+                attempt = Attempt(self._desks, request, principal, way, channel, started, number + 1)
+                outcome = await attempt.run(catalog.epoch)
+            except Stale as stale:
+                behind = stale.reply
+            except Refused as refusal:
+                # Refused before any `admit`, so nobody has compared epochs: perhaps it is allowed by now.
+                found = await self._behind(principal) if refusal.reason in _FROM_THE_CACHE else None
+                if found is None:
+                    raise
+                behind = found
+            else:
+                if outcome is None:
+                    return
+                number += 1
+                failed = outcome
+                tried.add((way.route.id, way.own is not None))
+                continue
+            reloads += 1
+            if reloads > RELOADS_MAX:
+                log.error("the epochs of workspace %s do not settle: %s", principal.workspace_id, behind)
+                raise store_away()
+            await self.refresh(principal, behind)
+            principal = await self.authenticate(live.token)
+
+    async def refresh(self, principal: Principal, reply: AdmitReply) -> None:
+        """After `stale`: whatever is behind Redis is read from Postgres; what Redis lost, it is told."""
+        if reply.workspace_epoch is None or reply.workspace_epoch > principal.workspace_epoch:
+            self._resolver.drop_workspace(principal.workspace_id)
+        if reply.global_epoch is None or reply.global_epoch > self._catalog.current.epoch:
+            try:
+                await self._catalog.reload()
+            except POSTGRES_AWAY as away:
+                raise store_away() from away
+        missing: dict[UUID, int] = {}
+        if reply.workspace_epoch is None:
+            missing[principal.workspace_id] = principal.workspace_epoch
+        if reply.global_epoch is None:
+            missing[NIL] = self._catalog.current.epoch
+        if missing:
+            await self._publish(missing)
+
+    def _llm(self, name: str, principal: Principal) -> Llm:
+        catalog = self._catalog.current
+        found = catalog.find(name)
+        allowed = principal.llms
+        if found is None:
+            near = catalog.near(name, among=allowed)
+            hint = f" Did you mean {' or '.join(f'`{other}`' for other in near)}?" if near else ""
+            raise Refused(
+                Reason.LLM_NOT_FOUND,
+                f"The llm `{name[:200]}` does not exist here.{hint} GET /v1/models lists what this key can use.",
+                param="model",
+            )
+        if allowed is not None and name not in allowed:
+            raise Refused(
+                Reason.LLM_NOT_ALLOWED,
+                f"This key may not use `{name}`. It may use: {', '.join(sorted(allowed)[:20]) or 'none'}.",
+                param="model",
+            )
+        return found
+
+
+def _next_way(
+    ways: list[Candidate], tried: set[tuple[UUID, bool]], failed: Failed | None, principal: Principal
+) -> Candidate | None:
+    """The first way that was not tried and that the failure allows: another route, or the global key after an own one."""
+    for way in ways:
+        if (way.route.id, way.own is not None) in tried:
+            continue
+        if failed is None:
+            return way
+        same_route = any(route_id == way.route.id for route_id, _ in tried)
+        if same_route:
+            if failed.other_key and way.own is None and principal.key_policy == "own_then_global":
+                return way
+        elif failed.other_route:
+            return way
+    return None

@@ -1,0 +1,1 @@
+"""Sums over the rollups. Hours and days are UTC."""

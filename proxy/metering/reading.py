@@ -1,0 +1,28 @@
+"""What a piece of a provider's answer says about usage, and who can read it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from pricing.usage import Usage
+
+
+class Reading(NamedTuple):
+    """`usage` None: none was reported, or (`garbled`) it was and could not be read."""
+
+    usage: Usage | None = None
+    raw_usage: str | None = None  # the provider's usage object as it came
+    bare: bool = False  # `choices` is there and empty: a chunk that only carries usage
+    error: bool = False  # an error object stands where an answer should
+    garbled: bool = False
+
+
+class UsageReader(Protocol):
+    """Reads one wire format with one provider's sums. Never raises, whatever the bytes."""
+
+    @property
+    def needle(self) -> bytes:
+        """Bytes that every piece with usage holds and others almost never do."""
+
+    def read(self, data: bytes) -> Reading:
+        """The data of one event, or a whole body."""

@@ -1,0 +1,40 @@
+"""The OpenAI dialect: how a request goes out to a provider that speaks OpenAI's wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from proxy.providers.clean import clean_error
+
+_PATHS = {"chat": "/chat/completions"}
+# Mistral answers 422 to fields it does not know; Together has no max_completion_tokens.
+_RENAMES: Mapping[str, Mapping[str, str]] = {
+    "mistral": {"max_completion_tokens": "max_tokens"},
+    "together": {"max_completion_tokens": "max_tokens"},
+}
+_NO_RENAMES: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIDialect:
+    """Stateless; one for all providers of this dialect."""
+
+    name: str = "openai"
+
+    def path(self, surface: str) -> str:
+        """Below the provider's base_url. Fixed per surface: never built from a client's path."""
+        return _PATHS[surface]
+
+    def headers(self, key: str) -> list[tuple[bytes, bytes]]:
+        """Raises ValueError for a key that is no header value; the message does not hold it."""
+        if not key or not key.isascii() or not key.isprintable() or " " in key:
+            raise ValueError("the provider key holds a blank, a control or a non-ASCII character")
+        return [(b"authorization", b"Bearer " + key.encode("ascii"))]
+
+    def renames(self, usage_reader: str) -> Mapping[str, str]:
+        """Body fields that this provider knows by another name."""
+        return _RENAMES.get(usage_reader, _NO_RENAMES)
+
+    def clean_error(self, body: bytes, key: str) -> bytes:
+        return clean_error(body, key)

@@ -1,0 +1,313 @@
+"""From an upstream's callbacks to a client's transport: callbacks inside, one future outside.
+
+A stream is written as its frames come, up to [DONE]. Everything else is held whole, so that headers can still be added
+and another route tried; beyond a bound it passes unread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from proxy.outbound.response_headers import is_encoded, value_of
+from proxy.outbound.sink import Broken, Headers, Sink, UpstreamCall
+from proxy.outbound.ticker import Ticker
+from proxy.relay.client_channel import ClientChannel
+from proxy.relay.meter import Meter
+from proxy.relay.stream_end import (
+    Answered,
+    ClientLeft,
+    Drained,
+    EndedWithoutDone,
+    Finished,
+    PassedUnread,
+    Progress,
+    StreamEnd,
+    UpstreamBroke,
+)
+
+# Starts an upstream call with the pump as its sink: a pool's, or echo's.
+StartCall: TypeAlias = Callable[[Sink], UpstreamCall]
+# The head that the client gets, from the provider's.
+Begin: TypeAlias = Callable[[int, Headers], Headers]
+
+# What is kept of a body that passes unread: providers put usage last
+_TAIL_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PumpPolicy:
+    """`drain_frames` stands for tokens. `linger_s`: how long a provider may take to end its response after [DONE]."""
+
+    max_body_bytes: int = 16 * 1024 * 1024
+    drain_s: float = 15.0
+    drain_frames: int = 2000
+    write_timeout_s: float = 30.0
+    linger_s: float = 5.0
+
+
+async def pump(
+    start_call: StartCall,
+    channel: ClientChannel,
+    meter: Meter,
+    policy: PumpPolicy,
+    *,
+    begin: Begin,
+    stream: bool,
+    ticker: Ticker,
+) -> StreamEnd:
+    """Runs one attempt. `stream`: the client asked for one. Cancelled, it ends the upstream's call with it."""
+    ended: asyncio.Future[StreamEnd] = asyncio.get_running_loop().create_future()
+    running = _Pump(channel, meter, policy, begin, stream, ticker, ended)
+    running.start(start_call)
+    try:
+        return await ended
+    finally:
+        if ended.cancelled():
+            running.cancel()
+
+
+class _Mode(Enum):
+    HEAD = 0  # waiting for it
+    STREAM = 1
+    HOLD = 2
+    UNREAD = 3
+    OVER = 4  # the end was told; the upstream may still be finishing its response
+
+
+class _Pump:
+    """Is the sink of its call, the listener of its channel, and watched by the ticker."""
+
+    __slots__ = (
+        "_begin", "_call", "_channel", "_drain_until", "_ended", "_held", "_held_bytes", "_left", "_level", "_level_at",
+        "_linger_until", "_loop", "_meter", "_mode", "_paused", "_policy", "_released", "_stream", "_tail", "_ticker",
+        "progress",
+    )  # fmt: skip
+
+    def __init__(
+        self, channel: ClientChannel, meter: Meter, policy: PumpPolicy, begin: Begin, stream: bool, ticker: Ticker,
+        ended: asyncio.Future[StreamEnd],
+    ) -> None:  # fmt: skip
+        self._channel = channel
+        self._meter = meter
+        self._policy = policy
+        self._begin = begin
+        self._stream = stream
+        self._ticker = ticker
+        self._ended = ended
+        self._loop = ended.get_loop()
+        self._call: UpstreamCall | None = None
+        self._mode = _Mode.HEAD
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._tail = b""
+        self._left = False
+        self._released = False
+        self._paused = False
+        self._level = 0
+        self._level_at: float | None = None
+        self._drain_until = 0.0
+        self._linger_until = 0.0
+        self.progress = Progress()
+
+    def start(self, start_call: StartCall) -> None:
+        if self._channel.gone:
+            self._end(ClientLeft(self.progress, Drained.NOT_DISPATCHED))
+            return
+        self._call = start_call(self)
+        self._channel.set_listener(self._client_left, self._client_pauses, self._client_resumes)
+        self._ticker.watch(self)
+
+    def cancel(self) -> None:
+        self._mode = _Mode.OVER
+        self._drop_call()
+
+    # ---- the upstream's side
+
+    def on_head(self, status: int, headers: Headers) -> None:
+        progress = self.progress
+        progress.status, progress.headers, progress.head_at = status, headers, self._loop.time()
+        kind = (value_of(headers, b"content-type") or b"").lower()
+        events = kind.startswith(b"text/event-stream")
+        # Some OpenAI-shaped servers stream without saying so; a JSON answer to a stream request is a whole answer.
+        if 200 <= status < 300 and (events or (self._stream and not kind.startswith(b"application/json"))):
+            self._mode = _Mode.UNREAD if is_encoded(headers) else _Mode.STREAM
+            # At once: a client must not wait for the first whole frame to learn that its answer has begun.
+            self._send_head(length=None)
+        else:
+            self._mode = _Mode.HOLD
+
+    def on_body(self, chunk: bytes) -> None:
+        if self.progress.first_piece_at is None:
+            self.progress.first_piece_at = self._loop.time()
+        if self._mode is _Mode.STREAM:
+            forward, done = self._meter.feed(chunk)
+            if forward and not self._left:
+                self._write(forward)
+            if done:
+                self._end(
+                    ClientLeft(self.progress, Drained.ENDED)
+                    if self._left
+                    else Finished(self.progress, self._release_frames)
+                )
+            elif self._left and self._meter.frames > self._policy.drain_frames:
+                self._cut()
+        elif self._mode is _Mode.HOLD:
+            self._hold(chunk)
+        elif self._mode is _Mode.UNREAD:
+            self._pass_unread(chunk)
+        elif not self._released:
+            self._meter.feed(chunk)  # behind [DONE]: the provider's bytes are the client's bytes
+
+    def on_end(self) -> None:
+        call, self._call = self._call, None
+        if self._mode is _Mode.OVER:
+            self._ticker.unwatch(self)
+            return
+        self.progress.dispatched = call is not None and call.bytes_written
+        if self._left:
+            body = b"".join(self._held) if self._mode is _Mode.HOLD else None
+            self._end(ClientLeft(self.progress, Drained.ENDED, body))
+        elif self._mode is _Mode.HOLD:
+            self._end(Answered(self.progress, b"".join(self._held)))
+        elif self._mode is _Mode.UNREAD:
+            self._end(PassedUnread(self.progress, self._release_unread, self._tail))
+        else:
+            self._end(EndedWithoutDone(self.progress, self._release_frames))
+
+    def on_broken(self, reason: Broken) -> None:
+        call, self._call = self._call, None
+        if self._mode is _Mode.OVER:
+            self._ticker.unwatch(self)
+            return
+        self.progress.dispatched = call is not None and call.bytes_written
+        if self._left:
+            self._end(ClientLeft(self.progress, Drained.BROKE))
+        else:
+            self._end(UpstreamBroke(self.progress, reason, call.detail if call is not None else ""))
+
+    def _hold(self, chunk: bytes) -> None:
+        self._held.append(chunk)
+        self._held_bytes += len(chunk)
+        if self._held_bytes <= self._policy.max_body_bytes:
+            return
+        if self._left:
+            self._cut()
+            return
+        held, self._held, self._held_bytes = self._held, [], 0
+        self._mode = _Mode.UNREAD
+        length = value_of(self.progress.headers, b"content-length")
+        self._send_head(length=None if length is None else int(length))
+        for piece in held:
+            self._pass_unread(piece)
+
+    def _pass_unread(self, chunk: bytes) -> None:
+        """The newest piece waits, so that the end of the body is the settlement's to release."""
+        self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
+        if self._left:
+            return
+        for piece in self._held:
+            self._write(piece)
+        self._held = [chunk]
+
+    # ---- the client's side
+
+    def _send_head(self, *, length: int | None) -> None:
+        if self._left:
+            return
+        status = self.progress.status
+        assert status is not None
+        self._channel.start(status, self._begin(status, self.progress.headers), length=length)
+        self.progress.head_sent = True
+
+    def _write(self, data: bytes) -> None:
+        self._channel.write(data)
+        self.progress.sent_bytes += len(data)
+
+    def _client_pauses(self) -> None:
+        self._paused = True
+        self._level_at = None
+        if self._call is not None and not self._left and self._mode is not _Mode.OVER:
+            self._call.pause()
+
+    def _client_resumes(self) -> None:
+        self._paused = False
+        if self._call is not None:
+            self._call.resume()
+
+    def _client_left(self) -> None:
+        call = self._call
+        if self._left or self._mode is _Mode.OVER or call is None:
+            return
+        self._left = True
+        if not call.bytes_written:
+            self._drop_call()
+            self._end(ClientLeft(self.progress, Drained.NOT_DISPATCHED))
+            return
+        if self._policy.drain_s <= 0:
+            self._cut()
+            return
+        self._meter.counting = True
+        self._drain_until = self._loop.time() + self._policy.drain_s
+        call.resume()  # or a drain for usage would wait for a reader who is gone
+
+    def _cut(self) -> None:
+        self.progress.dispatched = True
+        self._drop_call()
+        self._end(ClientLeft(self.progress, Drained.CUT))
+
+    # ---- time
+
+    def tick(self, now: float) -> None:
+        if self._mode is _Mode.OVER:
+            if now > self._linger_until:
+                self._drop_call()
+        elif self._left:
+            if now > self._drain_until:
+                self._cut()
+        elif self._paused:
+            level = self._channel.buffered()
+            if self._level_at is None or level < self._level:
+                self._level, self._level_at = level, now
+            elif now - self._level_at > self._policy.write_timeout_s:
+                self._channel.abort()
+                self._client_left()
+
+    # ---- the end
+
+    def _end(self, end: StreamEnd) -> None:
+        self._mode = _Mode.OVER
+        call = self._call
+        if call is None:
+            self._ticker.unwatch(self)
+        else:
+            self.progress.dispatched = call.bytes_written
+            # The response is whole, its connection not yet free.
+            self._linger_until = self._loop.time() + self._policy.linger_s
+            call.resume()
+        if not self._ended.done():
+            self._ended.set_result(end)
+
+    def _drop_call(self) -> None:
+        self._ticker.unwatch(self)
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+
+    def _release_frames(self) -> None:
+        if not self._released:
+            self._released = True
+            self._finish(self._meter.finish())
+
+    def _release_unread(self) -> None:
+        if not self._released:
+            self._released = True
+            held, self._held = self._held, []
+            self._finish(b"".join(held))
+
+    def _finish(self, last: bytes) -> None:
+        self.progress.sent_bytes += len(last)
+        self._channel.finish(last)

@@ -1,0 +1,27 @@
+"""What to say to a client that called a path which is not there."""
+
+from __future__ import annotations
+
+from proxy.wire.refusals import Reason, Refused
+
+_WITHOUT_V1 = ("/chat/completions", "/models", "/responses", "/completions", "/embeddings", "/moderations")
+
+
+def unknown_path(method: str, path: str) -> Refused:
+    """A forgotten or doubled `/v1` is the most frequent mistake with a base URL: name the right one."""
+    shown = path[:200]
+    if path.startswith("/v1/v1/"):
+        right = path.replace("/v1/v1/", "/v1/", 1)[:200]
+        return Refused(
+            Reason.PATH_UNKNOWN,
+            f"Unknown URL: {method} {shown}. `/v1` is there twice: the base URL must end in one /v1. Right: {right}.",
+        )
+    if path.startswith(_WITHOUT_V1):
+        return Refused(
+            Reason.PATH_UNKNOWN,
+            f"Unknown URL: {method} {shown}. Set the client's base URL to end in /v1. Right: /v1{shown}.",
+        )
+    return Refused(
+        Reason.PATH_UNKNOWN,
+        f"Unknown URL: {method} {shown}. The OpenAI surface is under /v1, management under /api/v1.",
+    )

@@ -1,0 +1,97 @@
+"""Prometheus metrics, summed over the processes of one host through PROMETHEUS_MULTIPROC_DIR.
+
+No label names a tenant, a key or an llm that a client made up. The hot path adds to plain integers; `flush` (once a
+second) moves them into Prometheus' files, so a killed process loses at most a second of metrics (never of usage rows).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+_LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class Metrics:
+    """One per process. Counters are named by what they count; see docs/operations.md for the list."""
+
+    def __init__(self) -> None:
+        self._several = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        self.registry = CollectorRegistry()
+        make = self.registry
+        self.requests = Counter(
+            "synapscale_requests", "Requests by surface and status", ["surface", "status"], registry=make
+        )
+        self.attempts = Counter("synapscale_attempts", "Settled attempts", ["provider", "outcome"], registry=make)
+        self.refusals = Counter("synapscale_refusals", "Refused requests", ["code"], registry=make)
+        self.tokens = Counter("synapscale_tokens", "Tokens settled", ["provider", "direction"], registry=make)
+        self.unpriced = Counter("synapscale_unpriced_attempts", "Without a known price", ["provider"], registry=make)
+        self.estimated = Counter(
+            "synapscale_estimated_attempts", "Counted by our tokenizer", ["provider"], registry=make
+        )
+        self.bugs = Counter("synapscale_bugs", "Paths that should not be reached", ["where"], registry=make)
+        self.latency = Histogram(
+            "synapscale_request_seconds",
+            "From head to last byte",
+            ["surface"],
+            buckets=_LATENCY_BUCKETS_S,
+            registry=make,
+        )
+        self.in_flight = _gauge(make, "synapscale_in_flight", "Requests in flight", "livesum")
+        self.spooled = Counter("synapscale_spooled_events", "Events written to the local spool", registry=make)
+        self.spool_bytes = _gauge(make, "synapscale_spool_bytes", "Bytes waiting in the local spool", "livesum")
+        self.ledger_entries = Counter(
+            "synapscale_ledger_entries", "Stream entries by result", ["result"], registry=make
+        )
+        self.ledger_failures = Counter("synapscale_ledger_failures", "Batches rolled back", ["why"], registry=make)
+        self.ledger_lag = _gauge(
+            make, "synapscale_ledger_lag_seconds", "Age of the oldest unwritten entry", "livemax", "shard"
+        )
+        self.ledger_pending = _gauge(
+            make, "synapscale_ledger_pending", "Entries read, not committed", "livemax", "shard"
+        )
+        self.ledger_unknown = _gauge(
+            make, "synapscale_ledger_unknown", "Entries of an unknown version", "livemax", "shard"
+        )
+        self.dead_letters = Counter("synapscale_dead_letters", "Entries that could not be written", registry=make)
+        self.swept = Counter("synapscale_swept_attempts", "Attempts of dead processes, abandoned", registry=make)
+        self.seeded = Counter("synapscale_seeded_shards", "Shards found without gen and seeded", registry=make)
+        self.adopted = Counter(
+            "synapscale_adopted_spool_lines", "Lines of dead processes' spools", ["result"], registry=make
+        )
+        self._adds: defaultdict[tuple[Counter, tuple[str, ...]], int] = defaultdict(int)
+        self._seconds: list[tuple[str, float]] = []
+
+    def add(self, counter: Counter, *labels: str, by: int = 1) -> None:
+        """Counts in plain memory until the next `flush`."""
+        self._adds[(counter, labels)] += by
+
+    def took(self, surface: str, seconds: float) -> None:
+        self._seconds.append((surface, seconds))
+
+    def flush(self) -> None:
+        adds, self._adds = self._adds, defaultdict(int)
+        for (counter, labels), by in adds.items():
+            (counter.labels(*labels) if labels else counter).inc(by)
+        seconds, self._seconds = self._seconds, []
+        for surface, value in seconds:
+            self.latency.labels(surface).observe(value)
+
+    def render(self) -> bytes:
+        """Prometheus' text format, over all processes that share the directory."""
+        self.flush()
+        if not self._several:
+            return generate_latest(self.registry)
+        everyone = CollectorRegistry()
+        multiprocess.MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
+        return generate_latest(everyone)
+
+
+def _gauge(
+    registry: CollectorRegistry, name: str, what: str, mode: Literal["livesum", "livemax"], *labels: str
+) -> Gauge:
+    """`mode`: how the values of living processes become one."""
+    return Gauge(name, what, labels, multiprocess_mode=mode, registry=registry)

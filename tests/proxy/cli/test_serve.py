@@ -1,0 +1,151 @@
+"""`synapscale serve` as a person or a script starts it: a process, its own stores, stopped by a signal."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.identity.virtual_key import KeyShape, check
+
+COMMAND = [sys.executable, "-m", "proxy", "serve", "--port", "0", "--workers", "1"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "config.yaml").write_text("")
+    return tmp_path
+
+
+@pytest.fixture
+def started(folder: Path) -> Iterator[list[subprocess.Popen[str]]]:
+    processes: list[subprocess.Popen[str]] = []
+    yield processes
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+
+
+def start(folder: Path, started: list[subprocess.Popen[str]], *options: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [*COMMAND, *options], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+    )
+    started.append(process)
+    return process
+
+
+def ready(process: subprocess.Popen[str]) -> dict[str, Any]:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, process.communicate()[1]
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def stop(process: subprocess.Popen[str]) -> str:
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    return err
+
+
+def call(base: str, key: str) -> dict[str, Any]:
+    body = {"model": "synapscale/echo", "messages": [{"role": "user", "content": "hi there"}]}
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{base}/chat/completions", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found: dict[str, Any] = json.load(answer)
+        return found
+
+
+def test_in_a_script(folder: Path, started: list[subprocess.Popen[str]]) -> None:
+    """One JSON line, the key in a file; the second start gives no key, and the first one still works."""
+    process = start(folder, started)
+    up = ready(process)
+    file = Path(up["key_file"])
+    assert file.stat().st_mode & 0o777 == 0o600 and "key" not in up
+    key = file.read_text().strip()
+    assert check(key) is KeyShape.VIRTUAL
+    assert call(up["base_url"], key)["usage"]["prompt_tokens"] == 2
+    note = json.loads((folder / ".synapscale/running.json").read_text())
+    assert note["url"] + "/v1" == up["base_url"]
+    said = stop(process)
+    assert key not in said and not (folder / ".synapscale/running.json").exists()
+    again = start(folder, started)
+    up = ready(again)
+    assert call(up["base_url"], key)["choices"]
+    stop(again)
+
+
+def test_print_key(folder: Path, started: list[subprocess.Popen[str]]) -> None:
+    process = start(folder, started, "--print-key")
+    up = ready(process)
+    assert check(up["key"]) is KeyShape.VIRTUAL and "key_file" not in up
+    stop(process)
+    assert not (folder / ".synapscale/first-key").exists()
+
+
+def test_on_a_terminal_the_key_is_shown_once_and_not_kept(folder: Path) -> None:
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(COMMAND, cwd=folder, stdout=terminal, stderr=terminal, stdin=subprocess.DEVNULL)
+    os.close(terminal)
+    text = ""
+    try:
+        while "Stop " not in text:
+            text += os.read(controller, 65536).decode()
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+        os.close(controller)
+    assert not (folder / ".synapscale/first-key").exists()
+    assert text.count("sk-syn-") == 2 and "curl http://localhost:" in text  # alone, and in the line to paste
+
+
+def test_what_runs_is_found_by_commands_beside_it(folder: Path, started: list[subprocess.Popen[str]]) -> None:
+    process = start(folder, started)
+    ready(process)
+    for command, expected in ((["keys", "list"], "first"), (["status"], "ready"), (["doctor"], "✓ partitions")):
+        ran = subprocess.run(
+            [sys.executable, "-m", "proxy", *command], cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 0 and expected in ran.stdout, (command, ran)
+    stop(process)
+
+
+def test_port_that_is_taken(folder: Path, started: list[subprocess.Popen[str]]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ran = subprocess.run(
+            [*COMMAND, "--port", str(taken.getsockname()[1])], cwd=folder, capture_output=True, text=True, check=False
+        )
+    assert ran.returncode == 1 and "choose another port with --port" in ran.stderr and ran.stdout == ""
+
+
+def test_external_postgres_without_a_master_key(folder: Path) -> None:
+    ran = subprocess.run(
+        COMMAND, cwd=folder, env={**os.environ, "DATABASE_URL": "postgresql://127.0.0.1:9/x"}, capture_output=True,
+        text=True, check=False,
+    )
+    assert ran.returncode == 2 and "SYNAPSCALE_MASTER_KEY" in ran.stderr
+
+
+def test_external_postgres_that_is_not_there(folder: Path) -> None:
+    outside = {"DATABASE_URL": "postgresql://nobody:canary@127.0.0.1:9/x", "SYNAPSCALE_MASTER_KEY": "A" * 43 + "="}
+    ran = subprocess.run(
+        COMMAND, cwd=folder, env={**os.environ, **outside}, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1 and "Postgres cannot be used" in ran.stderr and "DATABASE_URL" in ran.stderr
+    assert "canary" not in ran.stderr and "Traceback" not in ran.stderr

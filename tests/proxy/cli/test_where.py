@@ -1,0 +1,52 @@
+"""Which gateway and which key."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from proxy.cli.fault import Fault
+from proxy.cli.where import base_url, management_key, virtual_key
+
+
+def test_address_from_option_then_running_gateway_then_default(tmp_path: Path) -> None:
+    assert base_url(None, tmp_path) == "http://127.0.0.1:4000"
+    (tmp_path / "running.json").write_text(json.dumps({"url": "http://localhost:4321"}))
+    assert base_url(None, tmp_path) == "http://localhost:4321"
+    assert base_url("https://gateway.example/v1/", tmp_path) == "https://gateway.example"
+    (tmp_path / "running.json").write_text("{half")
+    assert base_url(None, tmp_path) == "http://127.0.0.1:4000"
+
+
+def test_management_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Fault) as caught:
+        management_key(None, tmp_path)
+    assert caught.value.code == 4
+    (tmp_path / "admin-key").write_text("sk-adm-file\n")
+    assert management_key(None, tmp_path) == "sk-adm-file"
+    monkeypatch.setenv("SYNAPSCALE_KEY", "sk-adm-environment")
+    assert management_key(None, tmp_path) == "sk-adm-environment"
+    (tmp_path / "other").write_text("sk-adm-other")
+    assert management_key(tmp_path / "other", tmp_path) == "sk-adm-other"
+    with pytest.raises(Fault):
+        management_key(tmp_path / "none", tmp_path)
+
+
+def test_virtual_key_for_chat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "admin-key").write_text("sk-adm-x")  # is no substitute
+    with pytest.raises(Fault, match="SYNAPSCALE_API_KEY") as caught:
+        virtual_key(tmp_path)
+    assert caught.value.code == 4 and "keys create" in str(caught.value.next_step)
+    (tmp_path / "first-key").write_text("sk-syn-first")
+    assert virtual_key(tmp_path) == "sk-syn-first"
+    monkeypatch.setenv("SYNAPSCALE_API_KEY", " sk-syn-mine ")
+    assert virtual_key(tmp_path) == "sk-syn-mine"
+
+
+def test_key_that_would_break_a_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNAPSCALE_API_KEY", "sk-syn-canary\r\nx: y")
+    with pytest.raises(Fault) as caught:
+        virtual_key(tmp_path)
+    assert "canary" not in caught.value.message
