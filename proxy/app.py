@@ -24,6 +24,7 @@ from proxy.api.context import ApiContext
 from proxy.api.routes import add_api
 from proxy.audit.write import ManagementWriter
 from proxy.catalog.cache import CatalogCache
+from proxy.epochs import store as epochs_store
 from proxy.epochs.publish import publish
 from proxy.flow.attempt import Desks
 from proxy.flow.request import RequestFlow
@@ -77,6 +78,7 @@ log = logging.getLogger(__name__)
 MIB = 1024 * 1024
 START_RETRY_S = 0.5
 READY_QUERY_S = 2.0
+SETTLE_S = 2.0  # at shutdown, for what has lost its client or its provider
 
 
 def run_gateway(settings: Settings, *, fd: int | None, index: int, ready_fd: int | None) -> int:
@@ -114,15 +116,19 @@ async def _run(settings: Settings, make: Callable[[], Gateway | Worker], ready_f
         listener.stop()
 
 
-class Publisher:
-    """Raises epochs in Redis, each in the shards that it concerns."""
+class EpochKeeper:
+    """Epochs in both stores: told to Redis, each in the shards that it concerns; lifted in Postgres."""
 
     def __init__(self, pool: Pool, redis: Redis, shards: int) -> None:
         self._pool = pool
         self._redis = redis
         self._shards = range(shards)
 
-    async def __call__(self, raised: Mapping[UUID, int]) -> None:
+    async def lift(self, at_least: Mapping[UUID, int]) -> None:
+        async with self._pool.acquire(timeout=READY_QUERY_S) as conn:
+            await epochs_store.lift(conn, at_least)
+
+    async def publish(self, raised: Mapping[UUID, int]) -> None:
         async with self._pool.acquire(timeout=READY_QUERY_S) as conn:
             shard_of = await identity_store.shards_of(conn, [scope for scope in raised if scope != NIL])
         try:
@@ -186,10 +192,10 @@ class Gateway:
             write_timeout_s=settings.server.write_timeout_s,
         )
         desks = Desks(self.desk, self.holds, upstreams, self.estimator, self.ticker, clock, metrics, policy)
-        publisher = Publisher(self.pool, self.redis, stores.shards)
+        epochs = EpochKeeper(self.pool, self.redis, stores.shards)
         resolver = Resolver(self.pool, hasher, clock, variables.usable)
-        self.flow = RequestFlow(desks, resolver, self.catalog, publisher)
-        writer = ManagementWriter(self.pool, vault, publisher, clock)
+        self.flow = RequestFlow(desks, resolver, self.catalog, epochs)
+        writer = ManagementWriter(self.pool, vault, epochs.publish, clock)
         context = ApiContext(
             self.pool, writer, vault, hasher, resolver, clock, shards=stores.shards, global_keys=frozenset(global_keys)
         )
@@ -252,18 +258,27 @@ class Gateway:
 
     async def stop(self) -> None:
         """Stop accepting, finish streams within the grace, settle, leave nothing behind."""
-        grace_s = self.settings.server.shutdown_grace_s
         if hasattr(self, "listener"):
-            until = time.monotonic() + grace_s
-            await self.listener.stop(grace_s)
-            await self.desk.close(max(2.0, until - time.monotonic()))
+            self.listener.stop_accepting()
+            if not await self._idle(self.settings.server.shutdown_grace_s):
+                self.flow.end_all()
+                await self._idle(SETTLE_S)
+            await self.upstream_pool.close()  # what still drains ends here, and settles with what is known
+            await self._idle(SETTLE_S)
+            await self.listener.close(SETTLE_S)
+            await self.desk.close(SETTLE_S)
             self.ticker.stop()
-            await self.upstream_pool.close()
             self.estimator.close()
             await self.bus.stop()
             await self.redis.aclose()
             await asyncio.wait([asyncio.ensure_future(self.pool.close())], timeout=5)
         self.sock.close()
+
+    async def _idle(self, within_s: float) -> bool:
+        until = time.monotonic() + within_s
+        while self.chat.in_flight and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        return not self.chat.in_flight
 
 
 class Worker:

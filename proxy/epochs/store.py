@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -15,10 +15,18 @@ ON CONFLICT (scope_id) DO UPDATE SET epoch = epochs.epoch + 1, changed_at = cloc
 RETURNING epoch
 """
 
+LIFT = "UPDATE epochs SET epoch = $2, changed_at = clock_timestamp() WHERE scope_id = $1 AND epoch < $2"
+
 
 async def bump(conn: Connection, scope_id: UUID, *, timeout_s: float = 5.0) -> int:
     """The new epoch. In the caller's transaction: the row lock puts the changes of one scope in an order."""
     return int(await conn.fetchval(BUMP, scope_id, timeout=timeout_s))
+
+
+async def lift(conn: Connection, at_least: Mapping[UUID, int], *, timeout_s: float = 5.0) -> None:
+    """Only after Postgres was set back (a restored backup) while Redis was not: the numbers never fall."""
+    for scope_id, epoch in sorted(at_least.items()):
+        await conn.execute(LIFT, scope_id, epoch, timeout=timeout_s)
 
 
 async def read(conn: Connection, scope_ids: Iterable[UUID], *, timeout_s: float = 5.0) -> dict[UUID, int]:

@@ -212,14 +212,18 @@ class Attempt:
         self._channel.finish(error_event(truncated_refusal(self._way.route.provider.name)))
 
     async def _client_left(self, end: ClientLeft) -> None:
+        progress = end.progress
         if end.drained is Drained.NOT_DISPATCHED:
             self._desks.desk.void(self._stub.attempt_id)
-            return
-        if end.body is not None:
-            await self._settle(end.progress, await self._of_body(end.body, "client_abort"))
+        elif progress.status is None and end.drained is Drained.BROKE:
+            await self._settle(progress, _Found(Usage(), "none", "upstream_error", None, "broke_unanswered"))
+        elif progress.status is not None and progress.status >= 400:
+            await self._settle(progress, _Found(Usage(), "none", "upstream_error", None, f"http_{progress.status}"))
+        elif end.body is not None:
+            await self._settle(progress, await self._of_body(end.body, "client_abort"))
         else:
             self._meter.finish()
-            await self._settle(end.progress, await self._of_stream("client_abort"))
+            await self._settle(progress, await self._of_stream("client_abort"))
 
     async def _broke(self, end: UpstreamBroke) -> Failed | None:
         refusal = broken_refusal(self._way.route.provider.name, end.reason)

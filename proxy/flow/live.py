@@ -25,10 +25,11 @@ class LiveChannel(ClientChannel, Protocol):
 class Live:
     """One request under way."""
 
-    __slots__ = ("channel", "principal", "token")
+    __slots__ = ("channel", "principal", "request_id", "token")
 
-    def __init__(self, token: str, channel: LiveChannel) -> None:
+    def __init__(self, token: str, request_id: bytes, channel: LiveChannel) -> None:
         self.token = token
+        self.request_id = request_id
         self.channel = channel
         self.principal: Principal | None = None
 
@@ -39,13 +40,18 @@ class LiveRequests:
         self._live: dict[Live, None] = {}
         self._checks: dict[UUID, asyncio.Task[None]] = {}
 
-    def enter(self, token: str, channel: LiveChannel) -> Live:
-        live = Live(token, channel)
+    def enter(self, token: str, request_id: bytes, channel: LiveChannel) -> Live:
+        live = Live(token, request_id, channel)
         self._live[live] = None
         return live
 
     def leave(self, live: Live) -> None:
         self._live.pop(live, None)
+
+    def end_all(self, refusal: Refused) -> None:
+        """The process ends: clients hear it as an error, never as the end of an answer."""
+        for live in list(self._live):
+            _cut(live, refusal)
 
     def on_epoch(self, workspace_id: UUID, epoch: int | None) -> None:
         if epoch is None or workspace_id in self._checks:
@@ -66,7 +72,11 @@ class LiveRequests:
                 if refusal.reason is Reason.STORE_AWAY:
                     return  # nobody knows: the next renewal asks again
                 log.info("a request under way is ended: %s", refusal.reason.value.code)
-                live.channel.cut(refusal.status, refusal_head(refusal, b""), refusal.body(), error_event(refusal))
+                _cut(live, refusal)
+
+
+def _cut(live: Live, refusal: Refused) -> None:
+    live.channel.cut(refusal.status, refusal_head(refusal, live.request_id), refusal.body(), error_event(refusal))
 
 
 def _is_behind(live: Live, workspace_id: UUID, epoch: int) -> bool:

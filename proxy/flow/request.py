@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 from uuid import UUID
 
 from proxy.catalog.cache import CatalogCache
@@ -17,7 +18,7 @@ from proxy.identity.principal import Principal
 from proxy.identity.resolve import Resolver
 from proxy.storage.postgres import POSTGRES_AWAY
 from proxy.wire.client_request import ClientRequest
-from proxy.wire.ids import NIL
+from proxy.wire.ids import NIL, to_wire
 from proxy.wire.refusals import Reason, Refused
 
 log = logging.getLogger(__name__)
@@ -28,18 +29,27 @@ RELOADS_MAX = 4
 # What this process knows of workspace and catalog says no, and another process may have changed them since.
 _FROM_THE_CACHE = frozenset([Reason.LLM_NOT_FOUND, Reason.LLM_NOT_ALLOWED, Reason.NO_PROVIDER_KEY])
 
-# Tells Redis the epochs that Postgres has; it never lowers one.
-PublishEpochs = Callable[[Mapping[UUID, int]], Awaitable[None]]
+# After so many, Postgres itself is taken to be behind Redis: a backup was restored.
+RELOADS_BEFORE_LIFT = 2
+
+
+class Epochs(Protocol):
+    async def publish(self, raised: Mapping[UUID, int]) -> None:
+        """Tells Redis the epochs that Postgres has; it never lowers one."""
+
+    async def lift(self, at_least: Mapping[UUID, int]) -> None:
+        """Raises Postgres' epochs to those of Redis."""
+
 
 
 class RequestFlow:
     """One per gateway."""
 
-    def __init__(self, desks: Desks, resolver: Resolver, catalog: CatalogCache, publish: PublishEpochs) -> None:
+    def __init__(self, desks: Desks, resolver: Resolver, catalog: CatalogCache, epochs: Epochs) -> None:
         self._desks = desks
         self._resolver = resolver
         self._catalog = catalog
-        self._publish = publish
+        self._epochs = epochs
         self._live = LiveRequests(resolver)
 
     def on_epochs(self, workspace_id: UUID, workspace_epoch: int | None, global_epoch: int | None) -> None:
@@ -49,6 +59,14 @@ class RequestFlow:
     async def authenticate(self, token: str) -> Principal:
         """Raises `Refused`. From the cache on the hot path."""
         return self._resolver.peek(token) or await self._resolver.resolve(token)
+
+    def end_all(self) -> None:
+        """At shutdown, when the grace is over."""
+        self._live.end_all(
+            Refused(
+                Reason.DRAINING, "This gateway is shutting down before the answer was complete. Retry.", retry_after_s=1
+            )
+        )
 
     async def authorise(self, token: str) -> Principal:
         """For surfaces that announce nothing: the epochs that `admit` would have compared. Raises `Refused`."""
@@ -83,7 +101,7 @@ class RequestFlow:
 
         Raises `Refused` only where no answer has begun.
         """
-        live = self._live.enter(token, channel)
+        live = self._live.enter(token, to_wire("req", request.request_id).encode(), channel)
         try:
             await self._attempts(request, principal, channel, started, live)
         finally:
@@ -132,6 +150,8 @@ class RequestFlow:
             if reloads > RELOADS_MAX:
                 log.error("the epochs of workspace %s do not settle: %s", principal.workspace_id, behind)
                 raise store_away()
+            if reloads > RELOADS_BEFORE_LIFT:
+                await self._lift(principal, behind)
             await self.refresh(principal, behind)
             principal = await self.authenticate(live.token)
 
@@ -150,7 +170,14 @@ class RequestFlow:
         if reply.global_epoch is None:
             missing[NIL] = self._catalog.current.epoch
         if missing:
-            await self._publish(missing)
+            await self._epochs.publish(missing)
+
+    async def _lift(self, principal: Principal, reply: AdmitReply) -> None:
+        found = {principal.workspace_id: reply.workspace_epoch, NIL: reply.global_epoch}
+        try:
+            await self._epochs.lift({scope: epoch for scope, epoch in found.items() if epoch is not None})
+        except POSTGRES_AWAY as away:
+            raise store_away() from away
 
     def _llm(self, name: str, principal: Principal) -> Llm:
         catalog = self._catalog.current

@@ -113,7 +113,9 @@ class ClientConnection(web.RequestHandler):
         buffered = self._buffered()
         if buffered < self.buffered or self.paused_at is None:
             self.buffered, self.paused_at = buffered, now
-        elif now - self.paused_at > self.connections.limits.write_timeout_s and (transport := writing(self)) is not None:
+        elif (
+            now - self.paused_at > self.connections.limits.write_timeout_s and (transport := writing(self)) is not None
+        ):
             transport.abort()
 
     def _buffered(self) -> int:

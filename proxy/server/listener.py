@@ -76,15 +76,18 @@ class Listener:
     def tick(self, now: float) -> None:
         self.connections.tick(now)
 
-    async def stop(self, grace_s: float) -> None:
-        """Stops accepting, lets what is under way finish within the grace, closes the rest."""
+    def stop_accepting(self) -> None:
+        """No new connection; idle ones are closed; answers from now on say that theirs will be."""
         self.draining = True
         for server in self._servers:
             server.close()
-        manager = self._runner.server
-        if manager is not None:
-            manager.pre_shutdown()
-            await manager.shutdown(grace_s)
+        if self._runner.server is not None:
+            self._runner.server.pre_shutdown()
+
+    async def close(self, grace_s: float) -> None:
+        """Ends what is still under way after the grace."""
+        if self._runner.server is not None:
+            await self._runner.server.shutdown(grace_s)
         await self._runner.cleanup()
 
 

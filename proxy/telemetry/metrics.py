@@ -16,7 +16,7 @@ _LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 3
 
 
 class Metrics:
-    """One per process. Counters are named by what they count; see docs/operations.md for the list."""
+    """One per process. Counters are named by what they count; `/metrics` says what each means."""
 
     def __init__(self) -> None:
         self._several = "PROMETHEUS_MULTIPROC_DIR" in os.environ

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import orjson
 
-from tests.gateway import PROVIDER_KEY, RunningGateway
+from tests.gateway import PRICE, PROVIDER_KEY, RunningGateway, running, settings_of
 from tests.upstream.script import LAST_CHUNK, Close, Hold, Script, Send, chunk, chunked, head, raw, whole
 from tests.upstream.server import Upstream
 
@@ -275,3 +276,35 @@ async def test_cost_is_added_in_streams_too(gateway: RunningGateway, upstream: U
     usage = orjson.loads(chunk_with_usage[len(frame("Paris.")) + 6 : -len(end)])["usage"]
     assert usage == {**USAGE, "cost": 0.0000054}
     await gateway.rows(1)
+
+
+async def test_a_database_set_back_behind_redis_is_lifted(gateway: RunningGateway, upstream: Upstream) -> None:
+    """A restored backup has older epochs than Redis: without lifting them every request would stay `stale`."""
+    upstream.expect(whole(ANSWER), whole(ANSWER))
+    assert (await gateway.chat(ASK)).status == 200
+    (workspace,) = (await gateway.api("workspaces"))["data"]
+    for _ in range(3):
+        await gateway.api(f"workspaces/{workspace['id']}", method="PATCH", json={"name": "renamed"})
+    async with gateway.gateway.pool.acquire() as conn:
+        await conn.execute("UPDATE epochs SET epoch = 1")
+    assert (await gateway.chat(ASK)).status == 200
+    await gateway.rows(2)
+
+
+async def test_the_second_route_answers_for_a_first_that_is_not_there(
+    tmp_path: Path, database_url: str, redis_url: str, upstream: Upstream
+) -> None:
+    providers = {
+        "gone": {"dialect": "openai", "base_url": "http://127.0.0.1:9/v1", "api_key": PROVIDER_KEY},
+        "there": {"dialect": "openai", "base_url": upstream.base_url, "api_key": PROVIDER_KEY},
+    }
+    routes = [{"provider": name, "model": "upstream-model", "price": PRICE} for name in ("gone", "there")]
+    settings = settings_of(tmp_path, database_url, redis_url, providers, [{"name": "scripted-llm", "routes": routes}])
+    upstream.expect(whole(ANSWER))
+    async with running(settings) as gateway:
+        response = await gateway.chat(ASK)
+        assert (response.status, response.headers["x-synapscale-attempts"]) == (200, "2")
+        rows = await gateway.rows(2)
+    assert [(row["attempt_number"], row["provider"], row["outcome"]) for row in rows] == [
+        (1, "gone", "upstream_error"), (2, "there", "ok")]  # fmt: skip
+    assert rows[0]["request_id"] == rows[1]["request_id"]

@@ -321,6 +321,26 @@ async def test_a_slow_reader_gets_everything_in_the_end(either_stage: Stage) -> 
     assert await reading == b"".join([*frames, DONE])
 
 
+async def test_a_pause_in_the_last_write_does_not_keep_the_connection(stage: Stage) -> None:
+    """[DONE] came with the bytes that filled the client's buffer; the response's end is still to be read."""
+    last = asyncio.Event()
+    stage.upstream.expect(chunked([*FRAMES, DONE], tail=[Hold(last), Send(LAST_CHUNK)]))
+    channel = stage.client.channel
+    write = channel.write
+
+    def pausing(data: bytes) -> None:
+        write(data)
+        channel.pause_writing()
+
+    channel.write = pausing  # type: ignore[method-assign]
+    end = await stage.run()
+    assert isinstance(end, Finished)
+    last.set()
+    await until(lambda: stage.outbound.state().idle == 1)
+    end.release()
+    assert await stage.client.read_all() == b"".join([*FRAMES, DONE])
+
+
 async def test_a_client_that_leaves_while_paused_does_not_hang_the_drain(either_stage: Stage) -> None:
     frames = [b"data: %06d %b\n\n" % (number, b"x" * 20_000) for number in range(300)]
     either_stage.upstream.expect(chunked([*frames, DONE]))
