@@ -106,10 +106,15 @@ class Serve:
             environment["SYNAPSCALE_MASTER_KEY_FILE"] = str(stores.data_dir / MASTER_KEY)
         if _person() and "level" not in self._settings.log.model_fields_set:
             environment["SYNAPSCALE_LOG__LEVEL"] = "warning"  # the banner says that all is well
+        keys = {each.api_key.get_secret_value() for each in self._settings.providers.values() if each.api_key}
+        gateway_secrets = {
+            name: value for name, value in environment.items() if name == "SYNAPSCALE_MASTER_KEY" or value.strip() in keys
+        }
         return ServePlan(
             host=server.host, port=server.port, gateways=server.workers, data_dir=stores.data_dir,
             gateway_argv=(*command, "gateway", *options), worker_argv=(*command, "worker", *options),
-            environment=environment,
+            environment={name: value for name, value in environment.items() if name not in gateway_secrets},
+            gateway_secrets=gateway_secrets,
             database_url=stores.database_url.get_secret_value() if stores.database_url else None,
             redis_url=stores.redis_url.get_secret_value() if stores.redis_url else None,
             postgres_max_connections=(server.workers + 1) * stores.database_pool + 20,

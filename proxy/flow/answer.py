@@ -19,26 +19,30 @@ _top_level = msgspec.json.Decoder(dict[str, Raw])
 
 
 class Facts(NamedTuple):
-    """What the gateway says of an attempt in `x-synapscale-*`."""
+    """What the gateway says of an attempt in `x-synapscale-*`. `static`: what all answers by its way have."""
 
     request_id: bytes
-    way: Candidate
+    static: Headers
+    own_key: bool
     number: int
     overhead_ms: int
 
 
-def head_for(facts: Facts, headers: Headers, cost_of: UsageEvent | None = None) -> Headers:
-    """The provider's allow-listed headers and our own. The cost only where it is known before the body."""
-    way = facts.way
-    found = for_client(headers, own_key=way.own is not None)
-    found += (
-        (b"x-request-id", facts.request_id),
+def static_head(way: Candidate) -> Headers:
+    return [
         (b"x-synapscale-provider", way.route.provider.name.encode()),
         (b"x-synapscale-key-source", way.key_source.encode()),
-        (b"x-synapscale-attempts", b"%d" % facts.number),
-        (b"x-synapscale-overhead-ms", b"%d" % facts.overhead_ms),
         (b"cache-control", b"private, no-store"),
-    )
+    ]
+
+
+def head_for(facts: Facts, headers: Headers, cost_of: UsageEvent | None = None) -> Headers:
+    """The provider's allow-listed headers and our own. The cost only where it is known before the body."""
+    found = for_client(headers, own_key=facts.own_key)
+    found += facts.static
+    found.append((b"x-request-id", facts.request_id))
+    found.append((b"x-synapscale-attempts", b"%d" % facts.number))
+    found.append((b"x-synapscale-overhead-ms", b"%d" % facts.overhead_ms))
     if cost_of is not None and cost_of.pricing == "priced":
         found.append((b"x-synapscale-cost-usd", format_usd(cost_of.list_pusd).encode()))
     return found
@@ -51,6 +55,16 @@ def refusal_head(refusal: Refused, request_id: bytes) -> Headers:
         (b"cache-control", b"private, no-store"),
     ]
     return head + [(name.encode(), value.encode()) for name, value in refusal.headers().items()]
+
+
+def instead_of_encoded(headers: Headers, provider: str, status: int) -> tuple[Headers, bytes]:
+    """A compressed error cannot be read, so nobody knows whether it names our account: it stays here."""
+    kept = [pair for pair in headers if pair[0] not in (b"content-type", b"content-encoding")]
+    refusal = Refused(
+        Reason.UPSTREAM_BROKE,
+        f"The provider {provider} answered {status} with a compressed body, although it was asked for plain ones.",
+    )
+    return [*kept, (b"content-type", b"application/json")], refusal.body()
 
 
 def error_event(refusal: Refused) -> bytes:

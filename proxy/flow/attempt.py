@@ -11,20 +11,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
-from pricing.rate import in_force, rate
+from pricing.rate import rate
 from pricing.usage import Usage
 from proxy.admission.bound import prompt_estimate_tokens
-from proxy.flow.answer import Facts, broken_refusal, error_event, head_for, truncated_refusal, with_cost
-from proxy.flow.candidates import Candidate
+from proxy.flow.answer import (
+    Facts,
+    broken_refusal,
+    error_event,
+    head_for,
+    instead_of_encoded,
+    truncated_refusal,
+    with_cost,
+)
 from proxy.flow.events import Outcome, Source, announced, settled
 from proxy.flow.upstreams import Outgoing, Upstreams
+from proxy.flow.ways import Way
 from proxy.holds.away import StoreAway
 from proxy.holds.client import AdmitReply, Holds
 from proxy.identity.principal import Principal
 from proxy.metering.body_meter import BodyMeter, output_text
 from proxy.metering.estimate import Estimator
 from proxy.metering.stream_meter import StreamMeter
-from proxy.outbound.response_headers import value_of
+from proxy.outbound.response_headers import is_encoded, value_of
 from proxy.outbound.sink import Headers
 from proxy.outbound.ticker import Ticker
 from proxy.relay.client_channel import ClientChannel
@@ -97,15 +105,15 @@ class Desks:
 class Attempt:
     """`run` once."""
 
-    __slots__ = ("_body", "_channel", "_desks", "_dispatched_at", "_facts", "_loop", "_meter", "_moment", "_number", "_outgoing",
-                 "_principal", "_request", "_started", "_stub", "_way")  # fmt: skip
+    __slots__ = ("_body", "_channel", "_desks", "_dispatched_at", "_facts", "_loop", "_meter", "_number", "_outgoing",
+                 "_price", "_principal", "_request", "_started", "_stub", "_way")  # fmt: skip
 
     def __init__(
         self,
         desks: Desks,
         request: ClientRequest,
         principal: Principal,
-        way: Candidate,
+        way: Way,
         channel: ClientChannel,
         started: float,
         number: int,
@@ -122,11 +130,13 @@ class Attempt:
     async def run(self, global_epoch: int) -> Failed | None:
         """None: the client has its answer, or has left. Raises `Stale` and `Refused` before anything was sent."""
         desks, request, principal = self._desks, self._request, self._principal
-        outgoing = self._outgoing = desks.upstreams.outgoing(self._way, principal, request)
-        attempt_id = uuid7(desks.clock.now_ms())
-        self._moment = moment_of(attempt_id)
+        way = self._way
+        outgoing = self._outgoing = desks.upstreams.outgoing(way.candidate, way.prepared, principal, request)
+        now_ms = desks.clock.now_ms()
+        attempt_id = uuid7(now_ms)
+        price = self._price = way.price_at(now_ms, moment_of(attempt_id))
         stub = self._stub = announced(
-            attempt_id, self._moment, self._number, request, principal, self._way, prompt_estimate_tokens(outgoing.body)
+            way.prototype, attempt_id, self._number, request, prompt_estimate_tokens(outgoing.body), price
         )
         scope = desks.holds.scope(principal.shard, principal.workspace_id)
         try:
@@ -146,11 +156,13 @@ class Attempt:
     async def _pump(self, outgoing: Outgoing) -> StreamEnd:
         self._dispatched_at = self._loop.time()
         overhead_ms = int((self._dispatched_at - self._started) * 1000)
-        self._facts = Facts(to_wire("req", self._request.request_id).encode(), self._way, self._number, overhead_ms)
+        way = self._way
+        request_id = to_wire("req", self._request.request_id).encode()
+        self._facts = Facts(request_id, way.head, way.candidate.own is not None, self._number, overhead_ms)
         self._meter = StreamMeter(
-            outgoing.reader,
+            way.prepared.reader,
             strip_usage_chunk=outgoing.strip_usage_chunk,
-            clean_error=outgoing.clean,
+            clean_error=way.prepared.clean,
             annotate=self._annotate if self._request.usage_include else None,
         )
         return await pump(
@@ -159,7 +171,7 @@ class Attempt:
         )  # fmt: skip
 
     def _annotate(self, data: bytes, usage: Usage) -> bytes:
-        return with_cost(data, rate(usage, in_force(self._way.route.prices, self._moment)))
+        return with_cost(data, rate(usage, self._price))
 
     def _begin(self, status: int, headers: Headers) -> Headers:
         return head_for(self._facts, headers)
@@ -188,18 +200,24 @@ class Attempt:
 
     async def _answered(self, progress: Progress, body: bytes) -> Failed | None:
         status = progress.status or 502
-        outgoing = self._outgoing
+        clean = self._way.prepared.clean
         if 200 <= status < 300:
             found = await self._of_body(body, "ok")
             event = await self._settle(progress, found)
             if self._request.usage_include and found.outcome == "ok":
                 body = self._annotate(body, found.usage)
+            elif found.outcome != "ok" and clean is not None:
+                body = clean(body)
             self._send(status, head_for(self._facts, progress.headers, event), body)
             return None
         await self._settle(progress, _Found(Usage(), "none", "upstream_error", None, f"http_{status}"))
-        cleaned = outgoing.clean(body) if outgoing.clean is not None else body
-        head = head_for(self._facts, progress.headers)
-        return Failed(status in _OTHER_ROUTE, status in _OTHER_KEY, lambda: self._send(status, head, cleaned))
+        headers = progress.headers
+        if clean is not None:
+            if is_encoded(headers):
+                headers, body = instead_of_encoded(headers, self._way.route.provider.name, status)
+            body = clean(body)
+        head = head_for(self._facts, headers)
+        return Failed(status in _OTHER_ROUTE, status in _OTHER_KEY, lambda: self._send(status, head, body))
 
     async def _ended_without_done(self, progress: Progress, release: Callable[[], None]) -> None:
         meter = self._meter
@@ -253,7 +271,7 @@ class Attempt:
         return await self._estimate(meter.output_text(), outcome, error_code)
 
     async def _of_body(self, body: bytes, outcome: Outcome) -> _Found:
-        meter = BodyMeter(self._outgoing.reader)
+        meter = BodyMeter(self._way.prepared.reader)
         usage, raw_usage = meter.read(body)
         error_code = None
         if meter.error_seen:
@@ -269,7 +287,7 @@ class Attempt:
     async def _of_tail(self, tail: bytes) -> _Found:
         """A body too large to hold: providers put usage last."""
         at = tail.rfind(b'"usage"')
-        usage, raw_usage = BodyMeter(self._outgoing.reader).read(b"{" + tail[at:]) if at >= 0 else (None, None)
+        usage, raw_usage = BodyMeter(self._way.prepared.reader).read(b"{" + tail[at:]) if at >= 0 else (None, None)
         if usage is not None:
             return _Found(usage, "provider", "ok", raw_usage, None)
         return await self._estimate("", "ok", "unread")
@@ -283,10 +301,7 @@ class Attempt:
     async def _settle(self, progress: Progress, found: _Found) -> UsageEvent:
         """Done when Redis or the spool has the event: only after this may the client see the end."""
         usage, source, outcome, raw_usage, error_code = found
-        route = self._way.route
-        event = settled(
-            self._stub, self._moment, route.prices, usage=usage, source=source, outcome=outcome, raw_usage=raw_usage
-        )
+        event = settled(self._stub, self._price, usage=usage, source=source, outcome=outcome, raw_usage=raw_usage)
         started = self._started
         event.upstream_status = progress.status
         event.error_code = error_code

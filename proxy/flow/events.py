@@ -2,84 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Literal
+from copy import copy
+from typing import Literal, TypeAlias
 from uuid import UUID
 
-import msgspec
-
 from pricing.money import BIGINT_MAX
-from pricing.price import PriceVersion
-from pricing.rate import in_force, rate, tier_name
+from pricing.price import PriceVersion, Unpriced
+from pricing.rate import rate, tier_name
 from pricing.usage import Usage
 from proxy.flow.candidates import Candidate
 from proxy.identity.principal import Principal
 from proxy.settlement.charge import charge
 from proxy.settlement.usage_event import UsageEvent
 from proxy.wire.client_request import ClientRequest
+from proxy.wire.ids import NIL
 
 Outcome = Literal["ok", "client_abort", "upstream_error", "abandoned"]
+Price: TypeAlias = PriceVersion | Unpriced
 Source = Literal["provider", "estimated", "none"]
 
 # Only the provider's own words are stored, and only this many of them.
 RAW_USAGE_MAX = 8192
 
 
-def announced(
-    attempt_id: UUID,
-    moment: datetime,
-    number: int,
-    request: ClientRequest,
-    principal: Principal,
-    way: Candidate,
-    prompt_tokens: int,
-) -> UsageEvent:
-    """The event that stands if nobody is left to settle: an estimate of the prompt, no output."""
+def prototype(principal: Principal, way: Candidate, llm: str, surface: str) -> UsageEvent:
+    """What the announcements of a key's requests for an llm have in common."""
     route, own = way.route, way.own
-    event = UsageEvent(
-        attempt_id=attempt_id,
-        request_id=request.request_id,
-        attempt_number=number,
+    return UsageEvent(
+        attempt_id=NIL,
+        request_id=NIL,
         shard=principal.shard,
         workspace_id=principal.workspace_id,
         user_id=principal.user_id,
         virtual_key_id=principal.key_id,
-        end_user=request.end_user,
-        llm=request.llm,
+        llm=llm,
         provider=route.provider.name,
         upstream_model=route.upstream_model,
-        surface=request.surface,
-        stream=request.stream,
+        surface=surface,
         key_source=way.key_source,
         provider_account=way.account,
         user_variable_id=None if own is None else own.user_variable_id,
         usage_source="estimated",
         outcome="abandoned",
     )
-    _consumed(event, Usage({"input": prompt_tokens}), route.prices, moment)
+
+
+def announced(
+    common: UsageEvent, attempt_id: UUID, number: int, request: ClientRequest, prompt_tokens: int, price: Price
+) -> UsageEvent:
+    """The event that stands if nobody is left to settle: an estimate of the prompt, no output."""
+    event = copy(common)
+    event.attempt_id = attempt_id
+    event.request_id = request.request_id
+    event.attempt_number = number
+    event.end_user = request.end_user
+    event.stream = request.stream
+    _consumed(event, Usage({"input": prompt_tokens}), price)
     return event
 
 
 def settled(
-    stub: UsageEvent,
-    moment: datetime,
-    prices: Sequence[PriceVersion],
-    *,
-    usage: Usage,
-    source: Source,
-    outcome: Outcome,
-    raw_usage: str | None = None,
+    stub: UsageEvent, price: Price, *, usage: Usage, source: Source, outcome: Outcome, raw_usage: str | None = None
 ) -> UsageEvent:
     """The final event of an announced attempt; the caller adds times and the provider's words."""
-    event: UsageEvent = msgspec.structs.replace(stub, outcome=outcome, usage_source=source)
+    event = copy(stub)
+    event.outcome = outcome
+    event.usage_source = source
     event.raw_usage = raw_usage if raw_usage is None else raw_usage[:RAW_USAGE_MAX]
-    _consumed(event, usage, prices, moment)
+    _consumed(event, usage, price)
     return event
 
 
-def _consumed(event: UsageEvent, usage: Usage, prices: Sequence[PriceVersion], moment: datetime) -> None:
-    rated = rate(usage, in_force(prices, moment))
+def _consumed(event: UsageEvent, usage: Usage, price: Price) -> None:
+    rated = rate(usage, price)
     units: list[str] = []
     quantities: list[int] = []
     items: list[UUID | None] = []

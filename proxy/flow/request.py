@@ -8,10 +8,9 @@ from typing import Protocol
 from uuid import UUID
 
 from proxy.catalog.cache import CatalogCache
-from proxy.catalog.route import Llm
 from proxy.flow.attempt import Attempt, Desks, Failed, Stale, store_away
-from proxy.flow.candidates import Candidate, candidates
 from proxy.flow.live import Live, LiveChannel, LiveRequests
+from proxy.flow.ways import Way, Ways
 from proxy.holds.away import StoreAway
 from proxy.holds.client import AdmitReply
 from proxy.identity.principal import Principal
@@ -41,7 +40,6 @@ class Epochs(Protocol):
         """Raises Postgres' epochs to those of Redis."""
 
 
-
 class RequestFlow:
     """One per gateway."""
 
@@ -50,6 +48,7 @@ class RequestFlow:
         self._resolver = resolver
         self._catalog = catalog
         self._epochs = epochs
+        self._ways = Ways(desks.upstreams, desks.clock)
         self._live = LiveRequests(resolver)
 
     def on_epochs(self, workspace_id: UUID, workspace_epoch: int | None, global_epoch: int | None) -> None:
@@ -117,13 +116,8 @@ class RequestFlow:
         while True:
             try:
                 catalog = self._catalog.current
-                llm = self._llm(request.llm, principal)
-                way = _next_way(
-                    candidates(principal, llm, self._desks.upstreams.global_keys, self._desks.clock.now()),
-                    tried,
-                    failed,
-                    principal,
-                )
+                ways = self._ways.find(principal, catalog, request.llm, request.surface)
+                way = ways[0] if failed is None else _next_way(ways, tried, failed, principal)
                 if way is None:
                     assert failed is not None  # the first way is always untried
                     failed.deliver()
@@ -144,7 +138,7 @@ class RequestFlow:
                     return
                 number += 1
                 failed = outcome
-                tried.add((way.route.id, way.own is not None))
+                tried.add((way.route.id, way.candidate.own is not None))
                 continue
             reloads += 1
             if reloads > RELOADS_MAX:
@@ -179,39 +173,16 @@ class RequestFlow:
         except POSTGRES_AWAY as away:
             raise store_away() from away
 
-    def _llm(self, name: str, principal: Principal) -> Llm:
-        catalog = self._catalog.current
-        found = catalog.find(name)
-        allowed = principal.llms
-        if found is None:
-            near = catalog.near(name, among=allowed)
-            hint = f" Did you mean {' or '.join(f'`{other}`' for other in near)}?" if near else ""
-            raise Refused(
-                Reason.LLM_NOT_FOUND,
-                f"The llm `{name[:200]}` does not exist here.{hint} GET /v1/models lists what this key can use.",
-                param="model",
-            )
-        if allowed is not None and name not in allowed:
-            raise Refused(
-                Reason.LLM_NOT_ALLOWED,
-                f"This key may not use `{name}`. It may use: {', '.join(sorted(allowed)[:20]) or 'none'}.",
-                param="model",
-            )
-        return found
 
-
-def _next_way(
-    ways: list[Candidate], tried: set[tuple[UUID, bool]], failed: Failed | None, principal: Principal
-) -> Candidate | None:
-    """The first way that was not tried and that the failure allows: another route, or the global key after an own one."""
+def _next_way(ways: list[Way], tried: set[tuple[UUID, bool]], failed: Failed, principal: Principal) -> Way | None:
+    """The first untried way that the failure allows: another route, or the global key after an own one."""
     for way in ways:
-        if (way.route.id, way.own is not None) in tried:
+        is_own = way.candidate.own is not None
+        if (way.route.id, is_own) in tried:
             continue
-        if failed is None:
-            return way
         same_route = any(route_id == way.route.id for route_id, _ in tried)
         if same_route:
-            if failed.other_key and way.own is None and principal.key_policy == "own_then_global":
+            if failed.other_key and not is_own and principal.key_policy == "own_then_global":
                 return way
         elif failed.other_route:
             return way

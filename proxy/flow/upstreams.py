@@ -7,16 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
-from uuid import UUID
 
-from proxy.catalog.route import Route
 from proxy.flow.candidates import Candidate
-from proxy.identity.principal import Principal
+from proxy.identity.principal import OwnCredential, Principal
 from proxy.metering.reading import UsageReader
-from proxy.outbound.origin import split_base_url
+from proxy.outbound.origin import Origin, split_base_url
 from proxy.outbound.pool import Pool
 from proxy.outbound.request import BadHeader, Target, target
-from proxy.outbound.sink import Sink, UpstreamCall
+from proxy.outbound.sink import Headers, Sink, UpstreamCall
 from proxy.providers.openai import OpenAIDialect
 from proxy.providers.registry import DIALECTS, READERS
 from proxy.relay.echo import Echo
@@ -28,6 +26,7 @@ from proxy.wire.splice import upstream_body
 
 log = logging.getLogger(__name__)
 ECHO = "echo"
+_ALWAYS = [(b"content-type", b"application/json"), (b"user-agent", b"synapscale-gateway")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +37,21 @@ class Timeouts:
 
 
 class Prepared(NamedTuple):
-    """What is the same for every call to one route on one surface. `target` None: served in-process."""
+    """What is the same for every call by one way. `to` None: served in-process; it has the global key in it, never an own one."""
 
-    target: Target | None
+    to: Target | None
     dialect: OpenAIDialect
     reader: UsageReader
     renames: Mapping[str, str]
+    clean: Callable[[bytes], bytes] | None  # takes our account out of the provider's errors
 
 
 class Outgoing(NamedTuple):
-    """One call, ready to start. `body` as the provider gets it; `clean` takes our account out of its errors."""
+    """One call, ready to start. `body` as the provider gets it."""
 
     start: StartCall
     body: bytes
-    reader: UsageReader
     strip_usage_chunk: bool
-    clean: Callable[[bytes], bytes] | None
 
 
 class Upstreams:
@@ -67,71 +65,65 @@ class Upstreams:
         self.global_keys = global_keys
         self._timeouts = timeouts
         self._echo = echo
-        self._prepared: dict[tuple[UUID, str], tuple[Route, Prepared]] = {}
+        self._targets: dict[tuple[str, str], Target] = {}
 
-    def outgoing(self, way: Candidate, principal: Principal, request: ClientRequest) -> Outgoing:
+    def prepare(self, way: Candidate, surface: str) -> Prepared:
+        """Raises `Refused` where the global key cannot be sent."""
+        provider = way.route.provider
+        in_process = provider.dialect == ECHO
+        dialect = DIALECTS["openai" if in_process else provider.dialect]
+        renames = dialect.renames(provider.usage_reader)
+        reader = READERS[provider.usage_reader]
+        if in_process:
+            return Prepared(None, dialect, reader, renames, None)
+        to = self._target(provider.base_url, dialect.path(surface))
+        if way.own is not None:
+            return Prepared(to, dialect, reader, renames, None)
+        key = self.global_keys[provider.name]
+        return Prepared(
+            to.with_headers(_key_headers(dialect, provider.name, key)), dialect, reader, renames,
+            partial(dialect.clean_error, key=key),
+        )  # fmt: skip
+
+    def outgoing(self, way: Candidate, prepared: Prepared, principal: Principal, request: ClientRequest) -> Outgoing:
         """Raises `Refused` where the provider key cannot be used."""
-        route = way.route
-        provider = route.provider
-        prepared = self._prepare(route, request.surface)
+        provider = way.route.provider
         ask_usage = request.stream and provider.stream_usage == "asked"
         body = upstream_body(
             request,
-            model=route.upstream_model,
+            model=way.route.upstream_model,
             ask_usage=ask_usage,
             keep_extensions=provider.usage_reader == "openrouter",
             rename=prepared.renames,
         )
         strip = ask_usage and not (request.include_usage or request.usage_include)
-        if prepared.target is None:
-            return Outgoing(partial(self._echo.call, body), body, prepared.reader, strip, None)
-        key = self._key(way, principal)
+        to = prepared.to
+        if to is None:
+            return Outgoing(partial(self._echo.call, body), body, strip)
+        headers = request.forward_headers
+        if way.own is not None:
+            headers = [*_key_headers(prepared.dialect, provider.name, self._open(way.own, principal)), *headers]
         try:
-            data = prepared.target.request([*prepared.dialect.headers(key), *request.forward_headers], body)
+            data = to.request(headers, body)
         except BadHeader as wrong:
             raise Refused(Reason.BAD_HTTP, f"A header cannot be passed on: {wrong}.") from None
-        except ValueError as wrong:
-            raise Refused(
-                Reason.NO_PROVIDER_KEY, f"The key for {provider.name} cannot be used: {wrong}. Set it again."
-            ) from None
-        clean = None if way.own is not None else lambda text: prepared.dialect.clean_error(text, key)
-        return Outgoing(self._starter(prepared.target, data), body, prepared.reader, strip, clean)
+        return Outgoing(partial(self._start, to.origin, data), body, strip)
 
-    def _starter(self, to: Target, data: bytes) -> StartCall:
-        pool, timeouts = self._pool, self._timeouts
+    def _start(self, origin: Origin, data: bytes, sink: Sink) -> UpstreamCall:
+        timeouts = self._timeouts
+        return self._pool.call(
+            origin, data, sink, connect_timeout_s=timeouts.connect_s, idle_timeout_s=timeouts.idle_s,
+            first_byte_timeout_s=timeouts.first_byte_s,
+        )  # fmt: skip
 
-        def start(sink: Sink) -> UpstreamCall:
-            return pool.call(
-                to.origin, data, sink, connect_timeout_s=timeouts.connect_s, idle_timeout_s=timeouts.idle_s,
-                first_byte_timeout_s=timeouts.first_byte_s,
-            )  # fmt: skip
+    def _target(self, base_url: str, path: str) -> Target:
+        found = self._targets.get((base_url, path))
+        if found is None:
+            origin, base = split_base_url(base_url)
+            found = self._targets[(base_url, path)] = target(origin, "POST", base + path, _ALWAYS)
+        return found
 
-        return start
-
-    def _prepare(self, route: Route, surface: str) -> Prepared:
-        known = self._prepared.get((route.id, surface))
-        if known is not None and known[0] is route:
-            return known[1]
-        provider = route.provider
-        dialect = DIALECTS["openai" if provider.dialect == ECHO else provider.dialect]
-        to: Target | None = None
-        if provider.dialect != ECHO:
-            origin, base = split_base_url(provider.base_url)
-            to = target(
-                origin,
-                "POST",
-                base + dialect.path(surface),
-                [(b"content-type", b"application/json"), (b"user-agent", b"synapscale-gateway")],
-            )
-        prepared = Prepared(to, dialect, READERS[provider.usage_reader], dialect.renames(provider.usage_reader))
-        self._prepared[(route.id, surface)] = (route, prepared)
-        return prepared
-
-    def _key(self, way: Candidate, principal: Principal) -> str:
-        own = way.own
-        provider = way.route.provider.name
-        if own is None:
-            return self.global_keys[provider]
+    def _open(self, own: OwnCredential, principal: Principal) -> str:
         try:
             return self._vault.open(
                 own.sealed, workspace_id=principal.workspace_id, provider=own.provider, row_id=own.user_variable_id
@@ -139,5 +131,14 @@ class Upstreams:
         except SealBroken as broken:
             log.error("user variable %s cannot be opened: %s", own.user_variable_id, broken)
             raise Refused(
-                Reason.NO_PROVIDER_KEY, f"The stored key for {provider} cannot be opened. Set it again."
+                Reason.NO_PROVIDER_KEY, f"The stored key for {own.provider} cannot be opened. Set it again."
             ) from None
+
+
+def _key_headers(dialect: OpenAIDialect, provider: str, key: str) -> Headers:
+    try:
+        return dialect.headers(key)
+    except ValueError as wrong:
+        raise Refused(
+            Reason.NO_PROVIDER_KEY, f"The key for {provider} cannot be used: {wrong}. Set it again."
+        ) from None

@@ -7,7 +7,7 @@ of the caller and the length.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from proxy.outbound.origin import Origin
@@ -49,12 +49,16 @@ class Target:
     origin: Origin
     prefix: bytes
 
-    def request(self, headers: Iterable[tuple[bytes, bytes]], body: bytes | None = None) -> bytes:
+    def request(self, headers: Sequence[tuple[bytes, bytes]], body: bytes | None = None) -> bytes:
         """The whole request. BadHeader for a name that is not a token or is ours, a value that holds CR, LF, NUL, …"""
-        head = _encoded(headers)
+        prefix = self.prefix + _encoded(headers) if headers else self.prefix
         if body is None:
-            return b"%b%b\r\n" % (self.prefix, head)
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (self.prefix, head, len(body), body)
+            return prefix + b"\r\n"
+        return b"%bcontent-length: %d\r\n\r\n%b" % (prefix, len(body), body)
+
+    def with_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> Target:
+        """The same endpoint, with headers that go with every request. Raises as `request`."""
+        return Target(self.origin, self.prefix + _encoded(headers))
 
 
 def target(origin: Origin, method: str, path: str, headers: Headers | None = None) -> Target:

@@ -12,9 +12,11 @@ NAMES = frozenset(
     }
 )
 PREFIXES = ("SYNAPSCALE_",)
+ONLY_FOR_US = frozenset({"SYNAPSCALE_ADMIN_KEY"})  # read once, by `serve` itself, before anything is forked
 
 
 def clean_environment(source: Mapping[str, str], *, also: Iterable[str] = ()) -> dict[str, str]:
     """`also`: further names, such as those of the provider keys that config.yaml asks for."""
     wanted = NAMES | set(also)
-    return {name: value for name, value in source.items() if name in wanted or name.startswith(PREFIXES)}
+    found = {name: value for name, value in source.items() if name in wanted or name.startswith(PREFIXES)}
+    return {name: value for name, value in found.items() if name not in ONLY_FOR_US}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -19,6 +19,8 @@ class ServePlan:
     worker_argv: tuple[str, ...]
     # All of the children's environment but what the supervisor alone knows: the stores' addresses, the metrics folder.
     environment: Mapping[str, str]
+    # What gateways get besides: secrets that no worker has a use for.
+    gateway_secrets: Mapping[str, str] = field(default_factory=dict)
     database_url: str | None = None
     redis_url: str | None = None
     postgres_max_connections: int = 50

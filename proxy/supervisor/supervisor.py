@@ -129,7 +129,9 @@ class Supervisor:
         for index, listener in enumerate(self._listeners):
             fd = listener.fileno()
             argv = (*plan.gateway_argv, "--fd", str(fd), "--index", str(index))
-            gateway = Program(f"gateway {index}", argv, environment=environment, fds=(fd,))
+            gateway = Program(
+                f"gateway {index}", argv, environment={**environment, **plan.gateway_secrets}, fds=(fd,)
+            )
             self._gateways.append(Child(gateway, on_death=forget))
         self._progress(f"starting {plan.gateways} gateway{'s' if plan.gateways > 1 else ''} and the worker")
         self._start([*self._worker, *self._gateways])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from pathlib import Path
 
 import orjson
@@ -157,6 +158,22 @@ async def test_errors_of_the_provider_pass_with_their_status_and_without_our_acc
     rows = await gateway.rows(2)
     assert [(row["outcome"], row["usage_source"], row["list_cost_usd"], row["upstream_status"]) for row in rows] == [
         ("upstream_error", "none", "0.00", 401), ("upstream_error", "none", "0.00", 429)]  # fmt: skip
+
+
+async def test_an_error_that_calls_itself_a_success_or_is_compressed_is_cleaned_too(
+    gateway: RunningGateway, upstream: Upstream
+) -> None:
+    error = orjson.dumps({"error": {"message": f"Incorrect API key provided: {PROVIDER_KEY}", "code": "invalid_api_key"}})
+    compressed = [("content-type", "application/json"), ("content-encoding", "gzip")]
+    upstream.expect(whole(error), whole(gzip.compress(error), status=401, headers=compressed))
+    named = await gateway.chat(ASK)
+    assert (named.status, await named.json()) == (200, orjson.loads(error.replace(PROVIDER_KEY.encode(), b"[removed]")))
+    unread = await gateway.chat(ASK)
+    assert (unread.status, unread.headers.get("content-encoding")) == (401, None)
+    assert "compressed" in (await unread.json())["error"]["message"]
+    first, second = await gateway.rows(2)
+    assert (first["outcome"], first["error_code"]) == ("upstream_error", "error_in_body")
+    assert (second["outcome"], second["error_code"]) == ("upstream_error", "http_401")
 
 
 async def test_a_provider_that_is_not_there(gateway: RunningGateway, upstream: Upstream) -> None:

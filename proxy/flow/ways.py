@@ -1,0 +1,127 @@
+"""The ways in which a key's requests for an llm can be served, worked out once and kept until something of them changes.
+
+Whose key and which route (`candidates`), the price in force, the bytes that every request and every event of it begin with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from pricing.price import PriceVersion, Unpriced
+from pricing.rate import in_force
+from proxy.catalog.route import Llm, Route
+from proxy.catalog.snapshot import Catalog
+from proxy.flow.answer import static_head
+from proxy.flow.candidates import Candidate, candidates
+from proxy.flow.events import prototype
+from proxy.flow.upstreams import Prepared, Upstreams
+from proxy.identity.principal import Principal
+from proxy.outbound.sink import Headers
+from proxy.settlement.usage_event import UsageEvent
+from proxy.telemetry.clock import Clock
+from proxy.wire.refusals import Reason, Refused
+
+WAYS_MOST = 20_000
+
+
+@dataclass(slots=True)
+class Way:
+    """`price` is in force up to `until_ms` (exclusive)."""
+
+    candidate: Candidate
+    prepared: Prepared
+    prototype: UsageEvent
+    head: Headers
+    price: PriceVersion | Unpriced
+    until_ms: int
+
+    @property
+    def route(self) -> Route:
+        return self.candidate.route
+
+    def price_at(self, moment_ms: int, moment: datetime) -> PriceVersion | Unpriced:
+        return self.price if moment_ms < self.until_ms else in_force(self.route.prices, moment)
+
+
+class _Kept(NamedTuple):
+    principal: Principal
+    catalog: Catalog
+    until_ms: int
+    ways: list[Way]
+
+
+class Ways:
+    """One per gateway."""
+
+    def __init__(self, upstreams: Upstreams, clock: Clock) -> None:
+        self._upstreams = upstreams
+        self._clock = clock
+        self._kept: dict[tuple[UUID, str, str], _Kept] = {}
+
+    def find(self, principal: Principal, catalog: Catalog, llm_name: str, surface: str) -> list[Way]:
+        """In order of preference. Raises `Refused`: no such llm, not for this key, no provider key."""
+        key = (principal.key_id, llm_name, surface)
+        kept = self._kept.get(key)
+        if (
+            kept is not None
+            and kept.principal is principal
+            and kept.catalog is catalog
+            and self._clock.now_ms() < kept.until_ms
+        ):
+            return kept.ways
+        ways, until_ms = self._work_out(principal, catalog, llm_name, surface)
+        if len(self._kept) >= WAYS_MOST:
+            self._kept.clear()
+        self._kept[key] = _Kept(principal, catalog, until_ms, ways)
+        return ways
+
+    def _work_out(self, principal: Principal, catalog: Catalog, llm_name: str, surface: str) -> tuple[list[Way], int]:
+        now = self._clock.now()
+        changes = [own.expires_at for own in principal.own_credentials if own.expires_at is not None]
+        llm = usable_llm(catalog, principal, llm_name)
+        ways = []
+        for candidate in candidates(principal, llm, self._upstreams.global_keys, now):
+            route = candidate.route
+            changes += _price_changes(route)
+            ways.append(
+                Way(
+                    candidate,
+                    self._upstreams.prepare(candidate, surface),
+                    prototype(principal, candidate, llm_name, surface),
+                    static_head(candidate),
+                    in_force(route.prices, now),
+                    0,
+                )
+            )
+        until_ms = min((int(change.timestamp() * 1000) for change in changes if change > now), default=1 << 62)
+        for way in ways:
+            way.until_ms = until_ms
+        return ways, until_ms
+
+
+def usable_llm(catalog: Catalog, principal: Principal, name: str) -> Llm:
+    found = catalog.find(name)
+    allowed = principal.llms
+    if found is None:
+        near = catalog.near(name, among=allowed)
+        hint = f" Did you mean {' or '.join(f'`{other}`' for other in near)}?" if near else ""
+        raise Refused(
+            Reason.LLM_NOT_FOUND,
+            f"The llm `{name[:200]}` does not exist here.{hint} GET /v1/models lists what this key can use.",
+            param="model",
+        )
+    if allowed is not None and name not in allowed:
+        raise Refused(
+            Reason.LLM_NOT_ALLOWED,
+            f"This key may not use `{name}`. It may use: {', '.join(sorted(allowed)[:20]) or 'none'}.",
+            param="model",
+        )
+    return found
+
+
+def _price_changes(route: Route) -> list[datetime]:
+    moments = [version.effective_from for version in route.prices]
+    return moments + [version.effective_to for version in route.prices if version.effective_to is not None]
