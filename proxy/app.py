@@ -170,11 +170,7 @@ class Gateway:
         self.bus = Bus(redis_url, client_name="synapscale-gateway")
         self.holds = Holds(self.bus, lease_ms=int(settings.holds.lease_s * 1000))
         self.ticker = Ticker()
-        global_keys = {
-            name: each.api_key.get_secret_value()
-            for name, each in settings.providers.items()
-            if each.api_key is not None
-        }
+        global_keys = _global_keys(settings)
         limits = LaneLimits(max_connections=upstream.max_connections, idle_limit_s=upstream.keep_alive_s)
         self.upstream_pool = UpstreamPool(self.ticker, client_context(upstream.ca_file), limits=limits)
         timeouts = Timeouts(upstream.connect_timeout_s, upstream.first_byte_timeout_s, upstream.idle_timeout_s)
@@ -275,8 +271,9 @@ class Gateway:
         self.sock.close()
 
     async def _idle(self, within_s: float) -> bool:
-        until = time.monotonic() + within_s
-        while self.chat.in_flight and time.monotonic() < until:
+        for _ in range(int(within_s / 0.02)):
+            if not self.chat.in_flight:
+                return True
             await asyncio.sleep(0.02)
         return not self.chat.in_flight
 
@@ -363,6 +360,14 @@ async def _until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
             told = time.monotonic()
             log.info("waiting until %s: %s", what, why)
         await asyncio.sleep(START_RETRY_S)
+
+
+def _global_keys(settings: Settings) -> dict[str, str]:
+    """By provider. An empty key: the provider takes calls without one."""
+    keys = {name: "" for name, each in settings.providers.items() if each.auth == "none"}
+    return keys | {
+        name: each.api_key.get_secret_value() for name, each in settings.providers.items() if each.api_key is not None
+    }
 
 
 def _store_urls(settings: Settings) -> tuple[str, str]:

@@ -99,10 +99,12 @@ _BROKEN: dict[Broken, tuple[Reason, str]] = {
 
 
 def broken_refusal(provider: str, reason: Broken) -> Refused:
-    """An attempt that broke: who, how, and whether trying again makes sense."""
+    """An attempt that broke: who, how, and whether trying again makes sense. Addresses are for the log."""
     kind, what = _BROKEN[reason]
     return Refused(
-        kind, f"The provider {provider} {what}. Try again; if it stays, check the provider's status and its base_url."
+        kind,
+        f"The provider {provider} {what}. Try again; if it stays, check the provider's status and its base_url.",
+        retry_after_s=1 if kind is Reason.OVERLOADED else None,
     )
 
 

@@ -7,6 +7,7 @@ Whatever the way out, what was announced is settled: with what is known of its u
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
@@ -55,6 +56,8 @@ from proxy.telemetry.metrics import Metrics
 from proxy.wire.client_request import ClientRequest
 from proxy.wire.ids import moment_of, to_wire, uuid7
 from proxy.wire.refusals import Reason, Refused
+
+log = logging.getLogger(__name__)
 
 # The provider itself may do better on another route; 4xx of the request stay what they are everywhere.
 _OTHER_ROUTE = frozenset([408, 429, 500, 502, 503, 504, 529])
@@ -211,6 +214,8 @@ class Attempt:
             self._send(status, head_for(self._facts, progress.headers, event), body)
             return None
         await self._settle(progress, _Found(Usage(), "none", "upstream_error", None, f"http_{status}"))
+        if status in (401, 403) and self._way.candidate.own is None:
+            log.warning("the provider %s refuses the global key: HTTP %s", self._way.route.provider.name, status)
         headers = progress.headers
         if clean is not None:
             if is_encoded(headers):
@@ -244,7 +249,9 @@ class Attempt:
             await self._settle(progress, await self._of_stream("client_abort"))
 
     async def _broke(self, end: UpstreamBroke) -> Failed | None:
-        refusal = broken_refusal(self._way.route.provider.name, end.reason)
+        provider = self._way.route.provider.name
+        log.warning("the provider %s broke: %s %s", provider, end.reason.value, end.detail)
+        refusal = broken_refusal(provider, end.reason)
         progress = end.progress
         if not progress.head_sent:
             # A POST that was written and died unanswered may have been billed: this row says so, and it is not sent again

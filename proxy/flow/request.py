@@ -77,6 +77,13 @@ class RequestFlow:
             await self.refresh(principal, behind)
         raise store_away()
 
+    def can_serve(self, principal: Principal, llm: str) -> bool:
+        """Whether a request of this key for this llm would be sent: it is there, allowed, and a provider key can be used."""
+        try:
+            return bool(self._ways.find(principal, self._catalog.current, llm, "chat"))
+        except Refused:
+            return False
+
     async def _behind(self, principal: Principal) -> AdmitReply | None:
         """What `admit` would say to the epochs of this process; None: they are not behind. Raises `Refused`."""
         holds = self._desks.holds

@@ -55,7 +55,7 @@ class Outgoing(NamedTuple):
 
 
 class Upstreams:
-    """`global_keys` by provider name, from the environment: never stored."""
+    """`global_keys` by provider name, from the environment: never stored. An empty one: that provider needs none."""
 
     def __init__(
         self, pool: Pool, vault: Vault, global_keys: Mapping[str, str], timeouts: Timeouts, echo: Echo
@@ -80,6 +80,8 @@ class Upstreams:
         if way.own is not None:
             return Prepared(to, dialect, reader, renames, None)
         key = self.global_keys[provider.name]
+        if not key:
+            return Prepared(to, dialect, reader, renames, None)
         return Prepared(
             to.with_headers(_key_headers(dialect, provider.name, key)), dialect, reader, renames,
             partial(dialect.clean_error, key=key),

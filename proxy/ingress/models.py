@@ -10,7 +10,6 @@ from aiohttp import web
 from proxy.catalog.cache import CatalogCache
 from proxy.catalog.route import Llm
 from proxy.flow.request import RequestFlow
-from proxy.identity.principal import Principal
 from proxy.ingress.head import Head
 from proxy.wire.refusals import Reason, Refused
 
@@ -18,14 +17,14 @@ from proxy.wire.refusals import Reason, Refused
 def add_models(app: web.Application, flow: RequestFlow, catalog: CatalogCache) -> None:
     async def models(request: web.Request) -> web.Response:
         principal = await flow.authorise(Head(request.raw_headers).token)
-        llms = [_model(llm) for llm in catalog.current.llms.values() if _may_use(principal, llm)]
+        llms = [_model(llm) for llm in catalog.current.llms.values() if flow.can_serve(principal, llm.name)]
         return _json({"object": "list", "data": llms})
 
     async def model(request: web.Request) -> web.Response:
         principal = await flow.authorise(Head(request.raw_headers).token)
         name = request.match_info["name"]
         llm = catalog.current.find(name)
-        if llm is None or not _may_use(principal, llm):
+        if llm is None or not flow.can_serve(principal, name):
             raise Refused(
                 Reason.LLM_NOT_FOUND,
                 f"The llm `{name[:200]}` does not exist here or this key may not use it. GET /v1/models lists them.",
@@ -35,10 +34,6 @@ def add_models(app: web.Application, flow: RequestFlow, catalog: CatalogCache) -
 
     app.router.add_get("/v1/models", models)
     app.router.add_get("/v1/models/{name:.+}", model)
-
-
-def _may_use(principal: Principal, llm: Llm) -> bool:
-    return principal.llms is None or llm.name in principal.llms
 
 
 def _model(llm: Llm) -> dict[str, Any]:

@@ -156,6 +156,8 @@ class ProviderSettings(Part):
     """Address up to, without, `/chat/completions`."""
     api_key: SecretStr | None = None
     """The global key, as `${NAME}`. Unset: only callers with an own key reach this provider."""
+    auth: Literal["bearer", "none"] = "bearer"
+    """How a call proves itself: the key as `Authorization: Bearer`, or `none` for a server of your own without keys."""
     stream_usage: Literal["asked", "unasked"] = "asked"
     """Usage at the end of a stream comes only when asked for (`stream_options`), or always."""
     usage_reader: str = "openai"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from tests.gateway import PRICE, PROVIDER_KEY, RunningGateway, running, settings_of
+from tests.gateway import PRICE, PROVIDER_KEY, RunningGateway, one_provider, running, settings_of
 from tests.upstream.script import LAST_CHUNK, Close, Hold, Script, Send, chunk, chunked, head, raw, whole
 from tests.upstream.server import Upstream
 
@@ -325,3 +325,15 @@ async def test_the_second_route_answers_for_a_first_that_is_not_there(
     assert [(row["attempt_number"], row["provider"], row["outcome"]) for row in rows] == [
         (1, "gone", "upstream_error"), (2, "there", "ok")]  # fmt: skip
     assert rows[0]["request_id"] == rows[1]["request_id"]
+
+
+async def test_a_server_of_your_own_needs_no_key(
+    tmp_path: Path, database_url: str, redis_url: str, upstream: Upstream
+) -> None:
+    providers, llms = one_provider(upstream.base_url, auth="none", api_key=None)
+    upstream.expect(whole(ANSWER))
+    async with running(settings_of(tmp_path, database_url, redis_url, providers, llms)) as gateway:
+        assert (await gateway.chat(ASK)).status == 200
+        assert upstream.requests[0].header("authorization") is None
+        (row,) = await gateway.rows(1)
+    assert (row["key_source"], row["provider_account"]) == ("global", "ours")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
+from proxy.holds.bus import Bus
+from proxy.holds.client import Holds
 from proxy.holds.keys import usage_key
 from proxy.settlement.spool import Spool
 from proxy.storage.redis import open_redis
@@ -27,12 +30,21 @@ async def test_an_orphan_is_adopted(holds, metrics, run, until, redis_url, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_it_goes_on_without_redis(holds, metrics, run, until, tmp_path):
+async def test_it_waits_for_redis_and_not_a_whole_round_longer(holds, metrics, run, until, redis_url, tmp_path):
     spool = Spool.open(tmp_path, "dead")
     await spool.append(0, uuid7(time.time_ns() // 1_000_000), b"event")
     await spool.close()
-    await holds.bus.stop()
-    loop = SpoolLoop(tmp_path, holds, metrics)
-    await loop._adopt()
+    bus = Bus(redis_url)
+    loop = SpoolLoop(tmp_path, Holds(bus), metrics, every_s=3600)
+    assert not await loop._adopt()
     assert len(list(tmp_path.iterdir())) == 1
     assert metrics.counts["records"] == 0
+    run(loop)
+    await asyncio.sleep(0.05)
+    await bus.start()
+
+    async def adopted() -> bool:
+        return metrics.counts["records"] == 1
+
+    await until(adopted)
+    await bus.stop()
