@@ -1,8 +1,8 @@
 """The registry of units: what can be counted, and what a quantity without a price of its own costs.
 
 Token classes are disjoint: a token is in exactly one of them, and together they are the provider's totals. `reasoning`,
-`requests` and `errors` are information beside them: they may appear in a rollup, but nobody owes anything for them
-(`requests` is the exception where a price names it: a flat fee per attempt, as at Perplexity).
+`requests`, `errors` and `unpriced` are information beside them: they may appear in a rollup, but nobody owes anything for
+them (`requests` is the exception where a price names it: a flat fee per attempt, as at Perplexity).
 A new unit is a row here; the table `units` mirrors it.
 """
 
@@ -46,6 +46,7 @@ _ALL = (
     Unit("reasoning", "token", "output tokens spent on reasoning; already inside output", information=True),
     Unit("requests", "count", "attempts; priced only where a provider takes a fee per request", information=True),
     Unit("errors", "count", "attempts that ended in an error", information=True),
+    Unit("unpriced", "count", "attempts whose cost is not wholly known", information=True),
     Unit("web_searches", "count", "web searches made by the provider"),
     Unit("file_searches", "count", "searches in files or vector stores kept at the provider"),
     Unit("code_sessions", "count", "code interpreter sessions"),

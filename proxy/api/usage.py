@@ -135,6 +135,8 @@ class UsageEventQuery(ListQuery):
 class SumsObject(Part):
     requests: int
     errors: int
+    unpriced_requests: int
+    """Requests of which a part has no known price: above 0, the costs are a lower bound."""
     input_tokens: int
     cached_tokens: int
     output_tokens: int

@@ -48,7 +48,7 @@ def for_people(up: Up) -> str:
     else:
         lines += ["", f"Try it   SYNAPSCALE_API_KEY=$({up.command} keys create NAME) {up.command} chat {ECHO} hi"]
     if up.providers:
-        lines.append(f"Live     {', '.join(up.providers)}: keys found in the environment; llms: {up.base}/v1/models")
+        lines.append(f"Live     providers with a key: {', '.join(up.providers)}; llms: {up.base}/v1/models")
     else:
         lines.append("Next     export OPENAI_API_KEY=… (or others that config.yaml names), restart: it is picked up")
     if up.loopback:

@@ -18,6 +18,7 @@ from proxy.cli.output import show_json, talk
 from proxy.cli.where import base_url, virtual_key
 
 PATH = "/v1/chat/completions"
+VIRTUAL_KEY_NEEDED = "a valid virtual key in SYNAPSCALE_API_KEY: export SYNAPSCALE_API_KEY=$(synapscale keys create NAME)"
 MAX_LINE = 16 * 1024 * 1024
 
 
@@ -64,7 +65,7 @@ def ask(connection: Connection, llm: str, text: str, *, quiet: bool) -> Answer:
     reply = connection.send("POST", PATH, body, {"Accept": "text/event-stream"})
     request_id = reply.headers.get("x-request-id")
     if reply.status != 200:
-        raise refused(reply, reply.read())
+        raise refused(reply, reply.read(), sign_in=VIRTUAL_KEY_NEEDED)
     said: list[str] = []
     usage: dict[str, Any] = {}
     try:

@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from proxy.cli.fault import FAILED, NOT_SIGNED_IN, Fault
 from proxy.cli.output import plain
 from proxy.cli.where import base_url, management_key
+from proxy.cli.wording import for_commands
 
 TIMEOUT_S = 60
 PAGE = 100  # rows asked for at once
@@ -137,18 +138,23 @@ def json_object(content: bytes, base: str) -> dict[str, Any]:
     return found
 
 
-def refused(answer: http.client.HTTPResponse, content: bytes) -> Fault:
-    """The gateway's own words, which say what to do."""
+MANAGEMENT_KEY_NEEDED = "a valid management key in SYNAPSCALE_KEY or --key-file"
+
+
+def refused(
+    answer: http.client.HTTPResponse, content: bytes, *, sign_in: str = MANAGEMENT_KEY_NEEDED,
+) -> Fault:
+    """The gateway's own words, which say what to do; `sign_in`: where another key is put."""
     message = f"HTTP {answer.status}"
     try:
         error = json.loads(content)["error"]
-        message = plain(str(error["message"] if isinstance(error, dict) else error))
+        message = for_commands(plain(str(error["message"] if isinstance(error, dict) else error)))
     except (ValueError, KeyError, TypeError):
         if answer.status in (301, 302, 307, 308):
             message = f"A redirect to {plain(answer.headers.get('location', '?'))}: name that address with --url"
     signed_out = answer.status == 401
     return Fault(
-        message, next_step="a valid key in SYNAPSCALE_KEY or --key-file" if signed_out else None,
+        message, next_step=sign_in if signed_out else None,
         request_id=answer.headers.get("x-request-id"), code=NOT_SIGNED_IN if signed_out else FAILED,
     )
 

@@ -13,7 +13,7 @@ import typer
 from proxy.cli.fault import FAILED, Fault
 from proxy.cli.options import Config, Json, Url
 from proxy.cli.output import plain, show_json
-from proxy.cli.where import base_url, running
+from proxy.cli.where import base_url, running, unreadable
 
 if TYPE_CHECKING:
     from proxy.cli.checks.finding import Finding
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def doctor(
     config: Config = None, url: Url = None,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder of the gateway's data.")] = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", readable=False, help="Folder of the data.")] = None,
     as_json: Json = False,
 ) -> None:
     """Check configuration, stores, schema, ledger, keys, prices, clock and TLS. Exit 1 where something is wrong (✗)."""
@@ -79,9 +79,18 @@ def _stores(settings: Settings | None, folder: Path) -> Sequence[Finding]:
     found: list[Finding] = []
     for name, address in (("Postgres", database), ("Redis", cache)):
         if address is None:
-            found.append(bad(name, "the embedded one is not running", "synapscale serve"))
+            found.append(_not_found(name, folder))
     if database is not None:
         found += asyncio.run(postgres(database))
     if cache is not None:
         found += asyncio.run(redis(cache))
     return found
+
+
+def _not_found(name: str, folder: Path) -> Finding:
+    from proxy.cli.checks.finding import bad
+
+    if unreadable(folder):
+        fix = "the account that runs serve, or another --data-dir"
+        return bad(name, f"{folder} is not readable: whether an embedded one runs is not known", fix)
+    return bad(name, "the embedded one is not running", "synapscale serve")

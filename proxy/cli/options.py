@@ -13,14 +13,22 @@ Url = Annotated[
 ]
 KeyFile = Annotated[
     Path | None,
-    typer.Option("--key-file", help="File with a management key. Default: SYNAPSCALE_KEY, <data-dir>/admin-key."),
+    typer.Option("--key-file", readable=False, help="File with a management key. Default: SYNAPSCALE_KEY, <data-dir>/admin-key."),
 ]
 DataDir = Annotated[
-    Path, typer.Option("--data-dir", envvar="SYNAPSCALE_DATA_DIR", help="Folder of the gateway's data on this machine.")
+    Path,
+    # Not readable: fine where address and key are given; where they are not, that is what is told.
+    typer.Option(
+        "--data-dir", envvar="SYNAPSCALE_DATA_DIR", readable=False,
+        help="Folder of the gateway's data on this machine.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON; money is exact decimal text.")]
 Config = Annotated[Path | None, typer.Option("--config", help="Configuration file. Default: config.yaml here.")]
 Workspace = Annotated[str | None, typer.Option("--workspace", "-w", help="Name or id. Default: the only one.")]
+Workspaces = Annotated[
+    str | None, typer.Option("--workspace", "-w", help="Name or id. Default: all that the management key sees.")
+]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most this many.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from proxy.cli.fault import Fault
+from proxy.cli.fault import USAGE, Fault
 from proxy.cli.load import Overrides, as_environment, config_fault, database_fault, load_settings
 from proxy.cli.options import NAME, Config
 from proxy.cli.output import talk
-from proxy.cli.where import RUNNING_FILE
+from proxy.cli.where import RUNNING_FILE, foreign, running
 
 if TYPE_CHECKING:
     from proxy.cli.banner import Up
@@ -34,7 +34,9 @@ def serve(
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on. Default: 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port to listen on. Default: 4000; 0: a free one.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Gateway processes. Default: one per core.")] = None,
-    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Folder for data. Default: .synapscale.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option("--data-dir", readable=False, help="Folder for data only. Default: .synapscale.")
+    ] = None,
     behind_proxy: Annotated[bool | None, typer.Option("--behind-proxy", help="A proxy in front ends TLS.")] = None,
     tls_cert_file: Annotated[Path | None, typer.Option("--tls-cert-file", help="PEM certificate chain.")] = None,
     tls_key_file: Annotated[Path | None, typer.Option("--tls-key-file", help="PEM private key.")] = None,
@@ -63,6 +65,7 @@ class Serve:
         self._overrides = overrides
         self._print_key = print_key
         self._first_key: str | None = None
+        self._noted = False
 
     def run(self) -> None:
         from proxy.settings.key_files import master_key
@@ -74,6 +77,7 @@ class Serve:
 
         level = "warning" if _person() else self._settings.log.level
         logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s")
+        self._refuse_foreign_folder()
         try:
             master = master_key(self._settings)
             supervisor = Supervisor(
@@ -88,8 +92,17 @@ class Serve:
         except OSError as error:
             raise Fault(f"{error.filename or 'a system call'}: {error.strerror or error}.") from None
         finally:
-            (self._settings.stores.data_dir / RUNNING_FILE).unlink(missing_ok=True)
+            self._take_note_away()
         talk("Stopped.")
+
+    def _refuse_foreign_folder(self) -> None:
+        """Data among the files of something else would be mistaken for it, and removed with it."""
+        folder = self._settings.stores.data_dir
+        if stranger := foreign(folder):
+            raise Fault(
+                f"{folder} is not empty and not a data folder of synapscale (it holds {stranger!r}): left as it is.",
+                next_step="--data-dir with a folder that is empty or does not exist yet", code=USAGE,
+            )
 
     def _plan(self) -> ServePlan:
         from proxy.settings.key_files import MASTER_KEY
@@ -148,12 +161,19 @@ class Serve:
 
     def _leave_note(self, base: str, stores: Stores) -> None:
         """For commands on this machine. An address of somebody else's store may hold a password: it is not written."""
-        note = {"url": base}
+        note: dict[str, str | int] = {"url": base, "pid": os.getpid()}
         if self._settings.stores.database_url is None:
             note["database_url"] = stores.database_url
         if self._settings.stores.redis_url is None:
             note["redis_url"] = stores.redis_url
+        self._noted = True
         (self._settings.stores.data_dir / RUNNING_FILE).write_text(json.dumps(note))
+
+    def _take_note_away(self) -> None:
+        """Only ours: another `serve` may run on this folder, or have begun since its lock was given back."""
+        folder = self._settings.stores.data_dir
+        if self._noted and running(folder).get("pid") == str(os.getpid()):
+            (folder / RUNNING_FILE).unlink(missing_ok=True)
 
     def _base(self, host: str, port: int) -> str:
         scheme = "https" if self._settings.server.tls_cert_file else "http"

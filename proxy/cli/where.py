@@ -15,8 +15,35 @@ ADMIN_KEY_FILE = "admin-key"
 FIRST_KEY_FILE = "first-key"
 
 
+# What a start leaves in its data folder, also one that failed half-way; and what file systems put into each.
+OURS = frozenset({
+    ADMIN_KEY_FILE, FIRST_KEY_FILE, RUNNING_FILE, "lock", "master-key", "metrics", "spool", "stores",
+})  # fmt: skip
+NOBODYS = frozenset({"lost+found", ".DS_Store"})
+
+
+def foreign(data_dir: Path) -> str | None:
+    """A name in a folder that is no data folder; None where it is one, is empty, or cannot be looked into."""
+    try:
+        names = {path.name for path in data_dir.iterdir()} - NOBODYS
+    except OSError:
+        return None  # whoever uses it says why
+    return None if names & OURS else min(names, default=None)
+
+
+def unreadable(data_dir: Path) -> bool:
+    """There, and closed to this account: what runs on it cannot be told."""
+    try:
+        (data_dir / RUNNING_FILE).open("rb").close()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def running(data_dir: Path) -> dict[str, str]:
-    """`url`, and `database_url`, `redis_url` where the stores are embedded. Empty where nothing runs on this folder."""
+    """`url`, `pid`, and `database_url`, `redis_url` of embedded stores. Empty where nothing runs on this folder."""
     try:
         found = json.loads(_content(data_dir / RUNNING_FILE) or "{}")
     except ValueError:

@@ -191,13 +191,13 @@ CREATE TEMP TABLE IF NOT EXISTS ledger_batch_1 (
     first_token_ms integer, overhead_ms integer, upstream_request_id text, raw_usage text,
     PRIMARY KEY (workspace_id, attempt_id)
 ) ON COMMIT DELETE ROWS;
-CREATE TEMP TABLE IF NOT EXISTS ledger_delta_1 (
+CREATE TEMP TABLE IF NOT EXISTS ledger_delta_2 (
     sign integer NOT NULL, changed boolean NOT NULL, -- what follows is what rollups and billing events need
     workspace_id uuid NOT NULL, attempt_id uuid NOT NULL, occurred_at timestamptz NOT NULL, user_id uuid NOT NULL,
     virtual_key_id uuid NOT NULL, agent_id uuid, llm text NOT NULL, provider text NOT NULL, key_source text NOT NULL,
-    service_tier text NOT NULL, outcome text NOT NULL, reasoning_tokens bigint, units text[] NOT NULL,
-    quantities bigint[] NOT NULL, line_list_pusd bigint[] NOT NULL, line_charge_pusd bigint[] NOT NULL,
-    owed_pusd bigint, -- NULL: not ours to charge, or nobody knows yet
+    service_tier text NOT NULL, outcome text NOT NULL, pricing text NOT NULL, reasoning_tokens bigint,
+    units text[] NOT NULL, quantities bigint[] NOT NULL, line_list_pusd bigint[] NOT NULL,
+    line_charge_pusd bigint[] NOT NULL, owed_pusd bigint, -- NULL: not ours to charge, or nobody knows yet
     PRIMARY KEY (workspace_id, attempt_id, sign)
 ) ON COMMIT DELETE ROWS
 """
@@ -223,9 +223,9 @@ WITH inserted AS (
     ON CONFLICT (workspace_id, attempt_id, occurred_at) DO NOTHING
     RETURNING *
 )
-INSERT INTO ledger_delta_1
+INSERT INTO ledger_delta_2
 SELECT 1, false, workspace_id, attempt_id, occurred_at, user_id, virtual_key_id, agent_id, llm, provider, key_source,
-       service_tier, outcome, reasoning_tokens, units, quantities, line_list_pusd, line_charge_pusd,
+       service_tier, outcome, pricing, reasoning_tokens, units, quantities, line_list_pusd, line_charge_pusd,
        CASE WHEN provider_account = 'ours' AND pricing = 'priced' THEN charge_pusd END
 FROM inserted
 """
@@ -239,9 +239,9 @@ WITH before AS (
     ORDER BY e.workspace_id, e.attempt_id
     FOR UPDATE OF e
 )
-INSERT INTO ledger_delta_1
+INSERT INTO ledger_delta_2
 SELECT -1, true, workspace_id, attempt_id, occurred_at, user_id, virtual_key_id, agent_id, llm, provider, key_source,
-       service_tier, outcome, reasoning_tokens, units, quantities, line_list_pusd, line_charge_pusd,
+       service_tier, outcome, pricing, reasoning_tokens, units, quantities, line_list_pusd, line_charge_pusd,
        CASE WHEN provider_account = 'ours' AND pricing = 'priced' THEN charge_pusd END
 FROM before
 """
@@ -262,14 +262,14 @@ WITH changed AS (
         list_pusd = b.list_pusd, charge_pusd = b.charge_pusd, pricing = b.pricing, latency_ms = b.latency_ms,
         first_token_ms = b.first_token_ms, overhead_ms = b.overhead_ms, upstream_request_id = b.upstream_request_id,
         raw_usage = b.raw_usage, recorded_at = now()
-    FROM ledger_delta_1 d JOIN ledger_batch_1 b USING (workspace_id, attempt_id)
+    FROM ledger_delta_2 d JOIN ledger_batch_1 b USING (workspace_id, attempt_id)
     WHERE d.sign = -1 AND e.workspace_id = d.workspace_id AND e.attempt_id = d.attempt_id
       AND e.occurred_at = d.occurred_at AND e.occurred_at BETWEEN $1 AND $2
     RETURNING e.*
 )
-INSERT INTO ledger_delta_1
+INSERT INTO ledger_delta_2
 SELECT 1, true, workspace_id, attempt_id, occurred_at, user_id, virtual_key_id, agent_id, llm, provider, key_source,
-       service_tier, outcome, reasoning_tokens, units, quantities, line_list_pusd, line_charge_pusd,
+       service_tier, outcome, pricing, reasoning_tokens, units, quantities, line_list_pusd, line_charge_pusd,
        CASE WHEN provider_account = 'ours' AND pricing = 'priced' THEN charge_pusd END
 FROM changed
 """
@@ -280,8 +280,8 @@ INSERT INTO billing_events
     (id, workspace_id, user_id, virtual_key_id, attempt_id, kind, amount_pusd, corrects, reason, occurred_at)
 SELECT b.billing_id, d.workspace_id, d.user_id, d.virtual_key_id, d.attempt_id, 'correction',
        coalesce(d.owed_pusd, 0) - coalesce(o.owed_pusd, 0), u.id, 'settled after it was abandoned', d.occurred_at
-FROM ledger_delta_1 d
-JOIN ledger_delta_1 o ON o.sign = -1 AND o.workspace_id = d.workspace_id AND o.attempt_id = d.attempt_id
+FROM ledger_delta_2 d
+JOIN ledger_delta_2 o ON o.sign = -1 AND o.workspace_id = d.workspace_id AND o.attempt_id = d.attempt_id
 JOIN ledger_batch_1 b ON b.workspace_id = d.workspace_id AND b.attempt_id = d.attempt_id
 JOIN billing_events u ON u.kind = 'usage' AND u.attempt_id = d.attempt_id
 WHERE d.sign = 1 AND coalesce(d.owed_pusd, 0) <> coalesce(o.owed_pusd, 0)
@@ -292,7 +292,7 @@ ORDER BY b.seq
 _BILL_USAGE = """
 INSERT INTO billing_events (id, workspace_id, user_id, virtual_key_id, attempt_id, kind, amount_pusd, occurred_at)
 SELECT b.billing_id, d.workspace_id, d.user_id, d.virtual_key_id, d.attempt_id, 'usage', d.owed_pusd, d.occurred_at
-FROM ledger_delta_1 d
+FROM ledger_delta_2 d
 JOIN ledger_batch_1 b ON b.workspace_id = d.workspace_id AND b.attempt_id = d.attempt_id
 WHERE d.sign = 1 AND d.owed_pusd IS NOT NULL AND (d.owed_pusd <> 0 OR d.outcome = 'abandoned')
   AND NOT (d.changed AND EXISTS (SELECT FROM billing_events u WHERE u.kind = 'usage' AND u.attempt_id = d.attempt_id))

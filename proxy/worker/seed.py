@@ -2,6 +2,9 @@
 
 Postgres is read before the script runs. An epoch that is raised in between is published by whoever raised it, and the
 script never lowers one. Two workers may seed at once: the first gen stays.
+
+What is routine is told as INFO: an empty Redis at the first start, and epochs that a start finds behind (a catalog sync
+bumps the global one while nobody publishes). Later the same things mean that something was lost.
 """
 
 from __future__ import annotations
@@ -46,6 +49,8 @@ class SeedLoop:
         self._shards = tuple(shards)
         self._look_s = look_s
         self._check_s = check_s
+        self._seen: set[int] = set()  # shards that this process has found, or left, seeded
+        self._checked = False
 
     async def run(self, stop: asyncio.Event) -> None:
         backoff = Backoff(most_s=2.0)
@@ -54,6 +59,7 @@ class SeedLoop:
             try:
                 if time.monotonic() >= check_at:
                     await self._seed(self._shards, check=True)
+                    self._checked = True
                     check_at = time.monotonic() + self._check_s
                 elif cold := await self._cold():
                     await self._seed(cold, check=False)
@@ -66,17 +72,24 @@ class SeedLoop:
 
     async def _cold(self) -> list[int]:
         gens = await together(self._holds.gen(shard) for shard in self._shards)
-        return [shard for shard, gen in zip(self._shards, gens, strict=True) if gen is None]
+        cold = [shard for shard, gen in zip(self._shards, gens, strict=True) if gen is None]
+        self._seen.update(set(self._shards).difference(cold))
+        return cold
 
     async def _seed(self, shards: Collection[int], *, check: bool) -> None:
         by_shard = await self._epochs()
         for shard in shards:
             seeded = await self._holds.seed(shard, uuid4().hex, by_shard[shard], check=check)
             if seeded.set_here:
-                _log.warning("shard %s was cold and is seeded: gen %s", shard, seeded.gen)
+                if shard in self._seen:
+                    _log.warning("shard %s had lost its gen and is seeded again: gen %s", shard, seeded.gen)
+                else:
+                    _log.info("shard %s was empty and is seeded: gen %s", shard, seeded.gen)
                 self._metrics.seeded(shard)
             elif seeded.raised:
-                _log.error("shard %s: %s epochs were behind", shard, seeded.raised)
+                level = logging.WARNING if self._checked else logging.INFO
+                _log.log(level, "shard %s: %s epochs were behind", shard, seeded.raised)
+            self._seen.add(shard)
 
     async def _epochs(self) -> defaultdict[int, dict[UUID, int]]:
         async with connection(self._pool) as conn:

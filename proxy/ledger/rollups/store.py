@@ -8,12 +8,13 @@ _COMMAND_TIMEOUT_S = 90.0
 
 
 async def add_delta(conn: Connection) -> None:
-    """Inside the batch's transaction: reads the temp table ledger_delta_1 (ledger/store.py)."""
+    """Inside the batch's transaction: reads the temp table ledger_delta_2 (ledger/store.py)."""
     await conn.execute(_ROLL_UP, timeout=_COMMAND_TIMEOUT_S)
 
 
-# Per row: its lines, one request, an error if it was one, its reasoning. A line may be a fee per request: it adds its
-# money to the unit 'requests', whose quantity counts rows. Keys in order, so that no two writers wait for each other.
+# Per row: its lines, one request, an error and an unpriced one if it was that, its reasoning. A line may be a fee per
+# request: it adds its money to the unit 'requests', whose quantity counts rows. Keys in order, so that no two writers
+# wait for each other.
 _ROLL_UP = """
 WITH lines AS (
     SELECT d.occurred_at, d.workspace_id, d.user_id, d.virtual_key_id,
@@ -21,14 +22,15 @@ WITH lines AS (
            d.llm, d.provider, d.key_source, d.service_tier, l.unit,
            d.sign * l.quantity::numeric AS quantity, d.sign * l.list_pusd::numeric AS list_pusd,
            d.sign * l.charge_pusd::numeric AS charge_pusd
-    FROM ledger_delta_1 d
+    FROM ledger_delta_2 d
     CROSS JOIN LATERAL (
-        SELECT u.unit, CASE WHEN u.unit IN ('requests', 'errors', 'reasoning') THEN 0 ELSE u.quantity END AS quantity,
-               u.list_pusd, u.charge_pusd
+        SELECT u.unit, CASE WHEN u.unit IN ('requests', 'errors', 'unpriced', 'reasoning') THEN 0 ELSE u.quantity END
+               AS quantity, u.list_pusd, u.charge_pusd
         FROM unnest(d.units, d.quantities, d.line_list_pusd, d.line_charge_pusd)
             AS u (unit, quantity, list_pusd, charge_pusd)
         UNION ALL SELECT 'requests', 1, 0, 0
         UNION ALL SELECT 'errors', 1, 0, 0 WHERE d.outcome IN ('upstream_error', 'abandoned')
+        UNION ALL SELECT 'unpriced', 1, 0, 0 WHERE d.pricing = 'unpriced'
         UNION ALL SELECT 'reasoning', d.reasoning_tokens, 0, 0 WHERE d.reasoning_tokens IS NOT NULL
     ) l
 ), hours AS (

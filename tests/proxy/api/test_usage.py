@@ -72,7 +72,8 @@ async def test_a_usage_event_says_who_what_and_how_much(api: Api, acme: Tenant, 
 
 
 async def test_a_line_without_a_price(api: Api, acme: Tenant, settle: Settle) -> None:
-    await settle(event(acme, "2026-03-04T05:06:07", price_item_ids=[None, None, None], pricing="unpriced"))
+    unpriced = event(acme, "2026-03-04T05:06:07", price_item_ids=[None, None, None], pricing="unpriced")
+    await settle(unpriced, event(acme, "2026-03-04T05:06:08"))
     (shown,) = (await api.ok("GET", "/usage/events?pricing=unpriced"))["data"]
     assert [line["price_item_id"] for line in shown["lines"]] == [None] * 3
 
@@ -107,7 +108,7 @@ async def test_many_in_one_millisecond_are_each_shown_once(api: Api, acme: Tenan
 async def test_filters_by_field_and_time(api: Api, acme: Tenant, rival: Tenant, settle: Settle) -> None:
     first = event(acme, "2026-03-01T10:00:00", llm="a", end_user="zoe", outcome="abandoned", usage_source="estimated")
     second = event(acme, "2026-03-02T10:00:00", llm="b", provider="mistral", key_source="user")
-    third = event(rival, "2026-03-03T10:00:00", llm="b", request_id=uuid7(9, b"x" * 10))
+    third = event(rival, "2026-03-03T10:00:00", llm="b", request_id=uuid7(9, 7))
     await settle(first, second, third)
     names = {to_wire("att", each.attempt_id): name for name, each in zip("123", (first, second, third), strict=True)}
     for query, expected in [
@@ -157,8 +158,8 @@ async def test_a_summary_adds_up_however_it_is_grouped(api: Api, acme: Tenant, r
         event(rival, "2026-03-02T23:59:59.999"),
     )  # fmt: skip
     total = {
-        "requests": 5, "errors": 1, "input_tokens": 500, "cached_tokens": 200, "output_tokens": 250,
-        "reasoning_tokens": 35, "list_cost_usd": "0.00021", "charge_usd": "0.000168",
+        "requests": 5, "errors": 1, "unpriced_requests": 0, "input_tokens": 500, "cached_tokens": 200,
+        "output_tokens": 250, "reasoning_tokens": 35, "list_cost_usd": "0.00021", "charge_usd": "0.000168",
     }  # fmt: skip
     for group, groups in [
         ("llm", 2), ("provider", 2), ("user_id", 2), ("virtual_key_id", 2), ("workspace_id", 2), ("key_source", 2),
@@ -190,6 +191,20 @@ async def test_a_summary_adds_up_however_it_is_grouped(api: Api, acme: Tenant, r
     ]:
         summary = await api.ok("GET", f"/usage/summary?group_by=day&{query}")
         assert summary["total"]["requests"] == requests
+
+
+async def test_a_summary_says_how_many_requests_have_no_price(api: Api, acme: Tenant, settle: Settle) -> None:
+    nothing = {"line_list_pusd": [0, 0, 0], "line_charge_pusd": [0, 0, 0], "list_pusd": 0, "charge_pusd": 0}
+    unpriced = event(acme, "2026-03-01T10:10:00", llm="new", outcome="abandoned", pricing="unpriced", **nothing)
+    await settle(unpriced, event(acme, "2026-03-01T10:20:00"))
+    for group in ("llm", "hour,llm"):
+        summary = await api.ok("GET", f"/usage/summary?group_by={group}", key=acme.owner)
+        found = {row["llm"]: (row["requests"], row["unpriced_requests"], row["charge_usd"]) for row in summary["data"]}
+        assert found == {"new": (1, 1, "0.00"), "gpt-mini": (1, 0, "0.000042")}
+        assert (summary["total"]["requests"], summary["total"]["unpriced_requests"]) == (2, 1)
+    await settle(event(acme, "2026-03-01T10:10:00", llm="new", attempt_id=unpriced.attempt_id))
+    summary = await api.ok("GET", "/usage/summary?group_by=llm", key=acme.owner)
+    assert summary["total"]["unpriced_requests"] == 0
 
 
 async def test_bad_summaries(api: Api) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -161,7 +162,8 @@ async def test_a_record_is_forgotten_after_a_day(deployment: Deployment) -> None
     assert not (await write(deployment, work, idempotency=Idempotency("once", b"another"))).replayed
     assert work.done == 2
     async with deployment.pool.acquire() as db:
-        assert await store.prune_records(db, before=deployment.clock.now(), limit=10) == 1
+        later = deployment.clock.now() + timedelta(seconds=1)
+        assert await store.prune_records(db, before=later, limit=10) == 1
 
 
 async def test_changes_of_one_workspace_leave_no_epoch_out(deployment: Deployment) -> None:

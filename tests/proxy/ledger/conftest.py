@@ -169,6 +169,7 @@ class Ledger:
         return found
 
 
+_COUNTED = ("requests", "errors", "unpriced")  # rows are counted, whatever a line of that name says
 _DIMENSIONS = ("workspace_id", "user_id", "virtual_key_id", "agent_id", "llm", "provider", "key_source", "service_tier")
 
 
@@ -181,12 +182,14 @@ def _recount(events: Iterable[dict[str, Any]], part: str) -> dict[tuple[Any, ...
         parts = [("requests", 1, 0, 0)]
         if row["outcome"] in ("upstream_error", "abandoned"):
             parts.append(("errors", 1, 0, 0))
+        if row["pricing"] == "unpriced":
+            parts.append(("unpriced", 1, 0, 0))
         if row["reasoning_tokens"]:
             parts.append(("reasoning", row["reasoning_tokens"], 0, 0))
         for unit, quantity, list_pusd, charge in zip(
             row["units"], row["quantities"], row["line_list_pusd"], row["line_charge_pusd"], strict=True
         ):
-            parts.append((unit, 0 if unit == "requests" else quantity, list_pusd, charge))
+            parts.append((unit, 0 if unit in _COUNTED else quantity, list_pusd, charge))
         for unit, *amounts in parts:
             total = sums.setdefault((*key, unit), [0, 0, 0])
             for index, amount in enumerate(amounts):

@@ -14,7 +14,7 @@ from proxy.wire.ids import uuid7
 HOUR_MS = 3_600_000
 
 amounts = st.integers(0, 10**15)
-units = st.sampled_from(["input", "cache_read", "output", "requests", "web_searches"])
+units = st.sampled_from(["input", "cache_read", "output", "requests", "unpriced", "web_searches"])
 lines = st.lists(st.tuples(units, amounts, amounts), max_size=4)
 outcomes = st.sampled_from(["ok", "client_abort", "upstream_error", "abandoned"])
 

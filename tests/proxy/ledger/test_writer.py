@@ -118,9 +118,12 @@ async def test_an_abandoned_attempt_without_price_gets_its_entry_with_the_final_
     )
     await ledger.settle()
     assert await ledger.billed() == []
+    assert (await ledger.hourly())["unpriced"] == (1, 0, 0)
     await ledger.add(final)
     await ledger.settle()
     assert await ledger.billed() == [("usage", 65)]
+    assert (await ledger.hourly())["unpriced"] == (0, 0, 0)
+    await ledger.assert_sums()
 
 
 async def test_own_accounts_and_unpriced_attempts_are_not_billed(ledger, event):
@@ -132,6 +135,7 @@ async def test_own_accounts_and_unpriced_attempts_are_not_billed(ledger, event):
     await ledger.settle()
     assert len(await ledger.rows()) == 3
     assert await ledger.billed() == []
+    assert (await ledger.hourly())["unpriced"] == (1, 0, 0)
     await ledger.assert_sums()
 
 

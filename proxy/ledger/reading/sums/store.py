@@ -22,6 +22,7 @@ GROUPS: tuple[GroupBy, ...] = get_args(GroupBy)
 _SUMS = """
     coalesce(sum(quantity) FILTER (WHERE unit = 'requests'), 0) AS requests,
     coalesce(sum(quantity) FILTER (WHERE unit = 'errors'), 0) AS errors,
+    coalesce(sum(quantity) FILTER (WHERE unit = 'unpriced'), 0) AS unpriced_requests,
     coalesce(sum(quantity) FILTER (WHERE unit = ANY(<units>::text[])), 0) AS input_tokens,
     coalesce(sum(quantity) FILTER (WHERE unit = ANY(<units + 1>::text[])), 0) AS cached_tokens,
     coalesce(sum(quantity) FILTER (WHERE unit = ANY(<units + 2>::text[])), 0) AS output_tokens,
@@ -94,6 +95,7 @@ class SumFilter:
 class Sums:
     requests: int
     errors: int
+    unpriced_requests: int  # above 0: the amounts are a lower bound
     input_tokens: int
     cached_tokens: int
     output_tokens: int
@@ -102,7 +104,7 @@ class Sums:
     charge_pusd: int
 
 
-NOTHING = Sums(0, 0, 0, 0, 0, 0, 0, 0)
+NOTHING = Sums(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
