@@ -49,6 +49,9 @@ def main() -> int:
     except Failed as failure:
         say(str(failure))
         return 1
+    except KeyboardInterrupt:
+        say("\nStopped before everything was installed. The same command again goes on.")
+        return 130
     finally:
         shutil.rmtree(options.venv / "tmp", ignore_errors=True)
     say(f"Installed into {options.venv}")

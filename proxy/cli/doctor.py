@@ -44,7 +44,7 @@ def doctor(
 def _all(config: Path | None, url: str | None, data_dir: Path | None) -> Sequence[Finding]:
     from proxy.cli.checks.configuration import configuration
     from proxy.cli.checks.finding import bad
-    from proxy.cli.checks.gateway import gateway
+    from proxy.cli.checks.gateway import gateway, keys_of_gateway
     from proxy.settings.load import load
     from proxy.settings.problem import ConfigError
 
@@ -58,7 +58,10 @@ def _all(config: Path | None, url: str | None, data_dir: Path | None) -> Sequenc
     except ConfigError as error:
         found += [bad("configuration", line, "correct it: docs/configuration.md") for line in error.lines]
     try:
-        found += gateway(base_url(url, folder))
+        base = base_url(url, folder)
+        found += gateway(base)
+        if found[-1].state == "ok":
+            found.append(keys_of_gateway(base, folder))
     except Fault as fault:
         found.append(bad("gateway", fault.message, fault.next_step or "--url"))
     return [*found, *_stores(settings, folder)]
@@ -66,7 +69,6 @@ def _all(config: Path | None, url: str | None, data_dir: Path | None) -> Sequenc
 
 def _stores(settings: Settings | None, folder: Path) -> Sequence[Finding]:
     """Those of the configuration, else the embedded ones that `serve` runs now."""
-    from proxy.cli.checks.finding import bad
     from proxy.cli.checks.postgres import postgres
     from proxy.cli.checks.redis import redis
 

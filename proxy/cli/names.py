@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from proxy.cli.client import Api, segment
 from proxy.cli.fault import USAGE, Fault
-from proxy.cli.output import plain
+from proxy.cli.output import Column, Row, plain
 
 SEARCHED, SHOWN = 100, 5
+MOST_NAMES = 1_000  # more are shown by id
 
 
 def one(
@@ -49,6 +50,14 @@ def workspace(api: Api, name: str | None) -> dict[str, Any]:
 def workspace_id(api: Api, name: str | None) -> str | None:
     """A filter: None where nobody named a workspace."""
     return None if name is None else str(workspace(api, name)["id"])
+
+
+def workspace_column(api: Api, rows: Sequence[Row]) -> tuple[Column, ...]:
+    """By name, where rows are of more than one; the last one, so that the others keep their places in a pipe."""
+    if len({row.get("workspace_id") for row in rows}) < 2:
+        return ()
+    names = {row["id"]: row["name"] for row in api.rows("workspaces", limit=MOST_NAMES)}
+    return (Column("WORKSPACE", lambda row: names.get(row.get("workspace_id"), row.get("workspace_id"))),)
 
 
 def member(api: Api, workspace_id: str, name: str | None) -> str:

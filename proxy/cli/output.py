@@ -10,14 +10,20 @@ from typing import Any, NamedTuple
 
 Row = Mapping[str, Any]
 
+GAP = 2  # between two columns of a table
+
 # A name that somebody else chose must not move the cursor or ring the bell of whoever lists it (C0, DEL, C1).
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Column(NamedTuple):
+    """`spare`: on a terminal that is too narrow the highest go first, 0 never. `whole`: is not broken over lines."""
+
     title: str
     value: str | Callable[[Row], Any]
     right: bool = False
+    spare: int = 0
+    whole: bool = False
 
 
 def cell(row: Row, column: Column) -> str:
@@ -69,13 +75,29 @@ def _table(rows: Sequence[Row], columns: Sequence[Column]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
-    for row in rows:
-        # Text, not str: rich would read "[bold]" in a name as markup.
-        table.add_row(*(Text(cell(row, column)) for column in columns))
-    Console().print(table)
+    console = Console()
+    # Text, not str: rich would read "[bold]" in a name as markup.
+    cells = {column: [Text(cell(row, column)) for row in rows] for column in columns}
+    widths = {column: max(len(column.title), *(text.cell_len for text in cells[column])) for column in columns}
+    shown = _fitting(widths, console.width)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, GAP - 1, 0, 0))
+    for column in shown:
+        table.add_column(
+            column.title, justify="right" if column.right else "left", overflow="fold", no_wrap=column.whole,
+        )
+    for texts in zip(*(cells[column] for column in shown), strict=True):
+        table.add_row(*texts)
+    console.print(table)
+
+
+def _fitting(widths: Mapping[Column, int], room: int) -> list[Column]:
+    shown = list(widths)
+    while len(shown) > 1 and sum(widths[column] + GAP for column in shown) - GAP > room:
+        most = max(shown, key=lambda column: column.spare)
+        if most.spare == 0:
+            break
+        shown.remove(most)
+    return shown
 
 
 def talk(text: str) -> None:

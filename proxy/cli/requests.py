@@ -12,35 +12,39 @@ from typing import Annotated, Any
 import typer
 
 from proxy.cli.client import Api, segment
-from proxy.cli.names import workspace_id
-from proxy.cli.options import DEFAULT_DATA_DIR, DataDir, Json, KeyFile, Limit, Url, Workspace
+from proxy.cli.fault import Fault
+from proxy.cli.names import workspace_column, workspace_id
+from proxy.cli.options import DEFAULT_DATA_DIR, DataDir, Json, KeyFile, Limit, Url, Workspaces
 from proxy.cli.output import Column, Row, cell, show_json, show_one, show_rows, talk
 
 app = typer.Typer(no_args_is_help=True, help="Requests: what every attempt used and cost.")
 
 PATH = "usage/events"
+# Up to the first that may be spared they fit into 80 columns.
 COLUMNS = (
-    Column("TIME", lambda row: str(row.get("occurred_at", ""))[:19].replace("T", " ")),
+    Column("ID", "id", whole=True),
+    Column("TIME", lambda row: moment(row), spare=2, whole=True),
     Column("LLM", "llm"),
-    Column("PROVIDER", "provider"),
-    Column("KEY", "key_source"),
-    Column("IN", "input_tokens", right=True),
-    Column("CACHED", "cached_tokens", right=True),
-    Column("OUT", "output_tokens", right=True),
-    Column("USD", lambda row: usd(row), right=True),
-    Column("OUTCOME", lambda row: outcome(row)),
-    Column("MS", "latency_ms", right=True),
-    Column("ID", "id"),
+    Column("PROVIDER", "provider", spare=6),
+    Column("KEY", "key_source", spare=7),
+    Column("IN", "input_tokens", right=True, spare=4),
+    Column("CACHED", "cached_tokens", right=True, spare=8),
+    Column("OUT", "output_tokens", right=True, spare=3),
+    Column("USD", lambda row: usd(row), right=True, whole=True),
+    Column("OUTCOME", lambda row: outcome(row), spare=1),
+    Column("MS", "latency_ms", right=True, spare=5),
 )
 DETAILS = tuple(
     Column(title, value) for title, value in (
         ("ID", "id"), ("REQUEST", "request_id"), ("TIME", "occurred_at"), ("WORKSPACE", "workspace_id"),
         ("USER", "user_id"), ("VIRTUAL KEY", "virtual_key_id"), ("END USER", "end_user"), ("LLM", "llm"),
         ("PROVIDER", "provider"), ("UPSTREAM MODEL", "upstream_model"), ("SURFACE", "surface"), ("STREAM", "stream"),
-        ("KEY SOURCE", "key_source"), ("OUTCOME", "outcome"), ("USAGE SOURCE", "usage_source"),
+        ("KEY SOURCE", "key_source"), ("OUTCOME", "outcome"), ("UPSTREAM STATUS", "upstream_status"),
+        ("ERROR CODE", "error_code"), ("UPSTREAM REQUEST", "upstream_request_id"), ("USAGE SOURCE", "usage_source"),
         ("SERVICE TIER", "service_tier"), ("INPUT TOKENS", "input_tokens"), ("CACHED TOKENS", "cached_tokens"),
         ("OUTPUT TOKENS", "output_tokens"), ("REASONING TOKENS", "reasoning_tokens"), ("PRICING", "pricing"),
-        ("LIST COST USD", "list_cost_usd"), ("CHARGE USD", "charge_usd"), ("LATENCY MS", "latency_ms"),
+        ("LIST COST USD", lambda row: lower_bound(row, "list_cost_usd")),
+        ("CHARGE USD", lambda row: lower_bound(row, "charge_usd")), ("LATENCY MS", "latency_ms"),
         ("FIRST TOKEN MS", "first_token_ms"),
     )
 )
@@ -48,12 +52,38 @@ LINES = (
     Column("UNIT", "unit"), Column("QUANTITY", "quantity", right=True),
     Column("LIST USD", "list_cost_usd", right=True), Column("CHARGE USD", "charge_usd", right=True),
 )
+NO_PRICE = "no price"
 SEEN = 5_000  # ids that `tail` remembers
+
+
+def moment(row: Row) -> str:
+    """To the second, UTC. A terminal has no room for the year."""
+    text = str(row.get("occurred_at", ""))[:19].replace("T", " ")
+    return text[5:] if sys.stdout.isatty() else text
 
 
 def usd(row: Row) -> str:
     """An unknown price is not zero."""
     return "unpriced" if row.get("pricing") == "unpriced" else str(row.get("list_cost_usd", ""))
+
+
+def lower_bound(row: Row, field: str) -> str:
+    """Who pays the provider by an own key is charged nothing by us, whatever the price is."""
+    known = str(row.get(field, ""))
+    if row.get("pricing") != "unpriced" or (field == "charge_usd" and row.get("provider_account") == "own"):
+        return known
+    return NO_PRICE if not known.strip("0.") else f"{known} and a part with {NO_PRICE}"
+
+
+def lines_of(row: Row) -> list[Row]:
+    """A line without a price says so where the amount would stand."""
+    lines: list[Row] = row.get("lines", [])
+    if row.get("pricing") != "unpriced":
+        return lines
+    unknown = {"list_cost_usd": NO_PRICE}
+    if row.get("provider_account") != "own":
+        unknown["charge_usd"] = NO_PRICE
+    return [line if line.get("price_item_id") else {**line, **unknown} for line in lines]
 
 
 def outcome(row: Row) -> str:
@@ -64,15 +94,22 @@ def outcome(row: Row) -> str:
 
 @app.command("list")
 def list_(
-    workspace_name: Workspace = None,
+    workspace_name: Workspaces = None,
     llm: Annotated[str | None, typer.Option("--llm", help="Only this llm.")] = None,
+    unpriced: Annotated[bool, typer.Option("--unpriced", help="Only those whose price is not known.")] = False,
     limit: Limit = 20,
     url: Url = None, key_file: KeyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
 ) -> None:
     """List attempts, newest first."""
     api = Api(url, key_file, data_dir)
-    rows = list(api.rows(PATH, limit=limit, order="desc", llm=llm, workspace_id=workspace_id(api, workspace_name)))
-    show_rows(rows, COLUMNS, as_json=as_json, empty="No requests yet. Make one: synapscale chat synapscale/echo hi")
+    rows = list(api.rows(
+        PATH, limit=limit, order="desc", llm=llm, workspace_id=workspace_id(api, workspace_name),
+        pricing="unpriced" if unpriced else None,
+    ))  # fmt: skip
+    empty = "No requests yet. Make one: synapscale chat synapscale/echo hi"
+    if unpriced or llm or workspace_name:
+        empty = "No such requests."
+    show_rows(rows, (*COLUMNS, *workspace_column(api, rows)), as_json=as_json, empty=empty)
 
 
 @app.command()
@@ -84,21 +121,24 @@ def show(
     api = Api(url, key_file, data_dir)
     if event.startswith("req_"):
         rows = sorted(api.rows(PATH, limit=100, request_id=event), key=lambda row: int(row["attempt_number"]))
+        if not rows:
+            raise Fault(
+                f"No attempt of {event} is in the ledger. A new one takes a second to arrive; a request that the gateway "
+                "refused is never recorded: nothing was used, and its answer said why."
+            )
     else:
         rows = [api.get(f"{PATH}/{segment(event)}")]
     if as_json:
         show_json(rows if event.startswith("req_") else rows[0])
         return
-    if not rows:
-        talk(f"No attempt of {event} is in the ledger yet.")
     for row in rows:
         show_one(row, DETAILS, as_json=False)
-        show_rows(row.get("lines", []), LINES, as_json=False, empty="No lines: nothing was counted.")
+        show_rows(lines_of(row), LINES, as_json=False, empty="No lines: nothing was counted.")
 
 
 @app.command()
 def tail(
-    workspace_name: Workspace = None,
+    workspace_name: Workspaces = None,
     llm: Annotated[str | None, typer.Option("--llm", help="Only this llm.")] = None,
     every: Annotated[float, typer.Option("--every", min=0.2, max=60, help="Seconds between two looks.")] = 1.0,
     url: Url = None, key_file: KeyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,

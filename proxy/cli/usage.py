@@ -11,13 +11,15 @@ import typer
 from proxy.cli.client import Api
 from proxy.cli.moments import back
 from proxy.cli.names import workspace_id
-from proxy.cli.options import DEFAULT_DATA_DIR, DataDir, Json, KeyFile, Url, Workspace
+from proxy.cli.options import DEFAULT_DATA_DIR, DataDir, Json, KeyFile, Url, Workspaces
 from proxy.cli.output import Column, show_json, show_rows, talk
 
 SUMS = {
     "requests": "REQUESTS", "errors": "ERRORS", "input_tokens": "IN", "cached_tokens": "CACHED", "output_tokens": "OUT",
     "reasoning_tokens": "REASONING", "list_cost_usd": "LIST USD", "charge_usd": "CHARGE USD",
 }
+
+SPARE = {"reasoning_tokens": 4, "cached_tokens": 3, "errors": 2, "charge_usd": 1}  # what a narrow terminal goes without
 
 
 def usage(
@@ -29,7 +31,7 @@ def usage(
     ] = "llm",
     since: Annotated[str, typer.Option("--from", help="A span (30d), today, a day or a moment.")] = "30d",
     until: Annotated[str | None, typer.Option("--to", help="The last day, or a moment. Default: now.")] = None,
-    workspace_name: Workspace = None,
+    workspace_name: Workspaces = None,
     url: Url = None, key_file: KeyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
 ) -> None:
     """Sum up usage and cost, with a total."""
@@ -45,12 +47,17 @@ def usage(
         return
     rows: list[dict[str, Any]] = answer.get("data", [])
     groups = by.split(",")
-    columns = [Column(group.upper().replace("_", " "), group) for group in groups]
-    columns += [Column(title, name, right=True) for name, title in SUMS.items()]
+    columns = [Column(group.upper().replace("_", " "), group, whole=True) for group in groups]
+    columns += [Column(title, name, right=True, spare=SPARE.get(name, 0)) for name, title in SUMS.items()]
+    unpriced = answer.get("total", {}).get("unpriced_requests", 0)
+    if unpriced or not sys.stdout.isatty():  # in a pipe a column must not come and go
+        columns.append(Column("UNPRICED", "unpriced_requests", right=True))
     if len(rows) > 1 and sys.stdout.isatty():  # a program takes it from --json
         rows = [*rows, {groups[0]: "total", **answer.get("total", {})}]
     empty = "No usage in that time. Make some: synapscale chat synapscale/echo hi"
     show_rows(rows, columns, as_json=False, empty=empty)
+    if unpriced:
+        talk(f"{unpriced} without a known price: costs are at least these. See synapscale requests list --unpriced.")
     if answer.get("as_of"):
         talk(f"Complete up to {answer['as_of']}.")
 

@@ -14,8 +14,8 @@ from proxy.cli.output import Column, show_json, show_one, show_rows, talk
 app = typer.Typer(no_args_is_help=True, help="Users: people and machines that own virtual keys.")
 
 COLUMNS = (
-    Column("ID", "id"), Column("EMAIL", "email"), Column("NAME", "name"), Column("STATUS", "status"),
-    Column("CREATED", "created_at"),
+    Column("ID", "id", whole=True), Column("EMAIL", "email"), Column("NAME", "name", spare=1), Column("STATUS", "status", spare=2),
+    Column("CREATED", "created_at", spare=3),
 )
 
 

@@ -10,8 +10,8 @@ import typer
 from proxy.cli.client import Api, segment
 from proxy.cli.fault import USAGE, Fault
 from proxy.cli.moments import ahead
-from proxy.cli.names import member, workspace, workspace_id
-from proxy.cli.options import DEFAULT_DATA_DIR, DataDir, Json, KeyFile, Limit, Url, Workspace, Yes
+from proxy.cli.names import member, workspace, workspace_column, workspace_id
+from proxy.cli.options import DEFAULT_DATA_DIR, DataDir, Json, KeyFile, Limit, Url, Workspace, Workspaces, Yes
 from proxy.cli.output import Column, show_json, show_rows, talk
 from proxy.cli.secrets_in import confirm, read_secret
 
@@ -19,9 +19,9 @@ app = typer.Typer(no_args_is_help=True, help="User variables: own provider keys,
 
 PATH = "user-variables"
 COLUMNS = (
-    Column("ID", "id"), Column("PROVIDER", "provider"), Column("SCOPE", "scope"), Column("USER", "user_id"),
-    Column("VALUE", "hint"), Column("EXPIRES", "expires_at"),
-    Column("UPDATED", "updated_at"),
+    Column("ID", "id", whole=True), Column("PROVIDER", "provider"), Column("SCOPE", "scope"), Column("USER", "user_id", spare=1),
+    Column("VALUE", "hint"), Column("EXPIRES", "expires_at", spare=2),
+    Column("UPDATED", "updated_at", spare=3),
 )
 
 
@@ -55,14 +55,14 @@ def set_(
 
 @app.command("list")
 def list_(
-    workspace_name: Workspace = None, limit: Limit = 100,
+    workspace_name: Workspaces = None, limit: Limit = 100,
     url: Url = None, key_file: KeyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
 ) -> None:
     """List own provider keys by their last characters."""
     api = Api(url, key_file, data_dir)
     rows = list(api.rows(PATH, limit=limit, workspace_id=workspace_id(api, workspace_name)))
     empty = "No own provider keys. Store one: synapscale variables set PROVIDER"
-    show_rows(rows, COLUMNS, as_json=as_json, empty=empty)
+    show_rows(rows, (*COLUMNS, *workspace_column(api, rows)), as_json=as_json, empty=empty)
 
 
 @app.command()

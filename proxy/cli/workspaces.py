@@ -14,8 +14,8 @@ from proxy.cli.output import Column, show_json, show_one, show_rows, talk
 app = typer.Typer(no_args_is_help=True, help="Workspaces: who owns keys and is billed.")
 
 COLUMNS = (
-    Column("ID", "id"), Column("NAME", "name"), Column("STATUS", "status"), Column("KEY POLICY", "key_policy"),
-    Column("TIME ZONE", "time_zone"), Column("CREATED", "created_at"),
+    Column("ID", "id", whole=True), Column("NAME", "name"), Column("STATUS", "status"), Column("KEY POLICY", "key_policy", spare=1),
+    Column("TIME ZONE", "time_zone", spare=2), Column("CREATED", "created_at", spare=3),
 )
 MEMBERS = (Column("USER", "user_id"), Column("EMAIL", "email"), Column("NAME", "name"), Column("ROLE", "role"))
 

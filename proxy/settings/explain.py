@@ -15,7 +15,16 @@ from proxy.settings.tree import Settings
 
 
 def problems_of(error: ValidationError) -> list[Problem]:
-    return [_problem(detail) for detail in error.errors(include_url=False)]
+    details = error.errors(include_url=False)
+    # A list counts as too short when what is in it is wrong: that is told already.
+    return [
+        _problem(detail) for detail in details
+        if detail["type"] != "too_short" or not any(_inside(other["loc"], detail["loc"]) for other in details)
+    ]
+
+
+def _inside(path: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(path) > len(outer) and path[:len(outer)] == outer
 
 
 def _problem(detail: ErrorDetails) -> Problem:

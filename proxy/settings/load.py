@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError
 
 from proxy.settings import check
@@ -90,9 +90,20 @@ def _build(file: YamlFile, given: Mapping[Path, Any]) -> Settings:
             env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, _Given(settings_cls, usual_tree), _Given(settings_cls, file.data)
+            return init_settings, env_settings, _Given(settings_cls, usual_tree), _Given(settings_cls, _written(file))
 
     return Sourced(**tree)
+
+
+def _written(file: YamlFile) -> dict[str, Any]:
+    """Without sections that hold nothing: `llms:`, where all below it was taken out, is an empty list."""
+    sections = {
+        name for name, field in Settings.model_fields.items() if isinstance(field.default, BaseModel | dict | tuple)
+    }
+    return {
+        name: value for name, value in file.data.items()
+        if value is not None or name not in sections or (name,) in file.unset
+    }
 
 
 class _Given(PydanticBaseSettingsSource):

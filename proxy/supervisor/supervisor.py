@@ -28,6 +28,7 @@ log = logging.getLogger("synapscale.supervisor")
 LOOK_EVERY_S = 0.2
 LOOK_WHILE_STARTING_S = 0.02
 HURRIED_GRACE_S = 5.0
+TELL_AFTER_S = 1.0
 
 
 class Serving(NamedTuple):
@@ -156,7 +157,10 @@ class Supervisor:
     def _stop(self, stores: Stores | None, folder: DataFolder | None) -> None:
         for listener in self._listeners:
             listener.close()  # a gateway that closes its copy then refuses instead of letting people wait
-        self._end(self._gateways, self._plan.gateway_grace_s, keep=[*self._servers, *self._worker])
+        self._end(
+            self._gateways, self._plan.gateway_grace_s, keep=[*self._servers, *self._worker],
+            waiting="finishing open answers for up to {:.0f} s; Ctrl-C again stops at once",
+        )
         self._end(self._worker, self._plan.worker_grace_s, keep=self._servers)
         if stores is not None:
             for child in self._servers:
@@ -166,9 +170,15 @@ class Supervisor:
         elif folder is not None:
             folder.close()
 
-    def _end(self, children: Iterable[Child], grace_s: float, *, keep: Sequence[Child]) -> None:
-        """Ask, wait, kill; a further signal kills at once. What the ending ones still need is kept up meanwhile."""
-        deadline = time.monotonic() + self._grace(grace_s)
+    def _end(
+        self, children: Iterable[Child], grace_s: float, *, keep: Sequence[Child], waiting: str | None = None,
+    ) -> None:
+        """Ask, wait, kill; a further signal kills at once. What the ending ones still need is kept up meanwhile.
+
+        `waiting` is told once they have taken longer than what has nothing to finish.
+        """
+        began = time.monotonic()
+        deadline = began + self._grace(grace_s)
         signals = self._wake.stops
         ending = [child for child in children if child.running()]
         for child in ending:
@@ -181,6 +191,9 @@ class Supervisor:
                     assert child.process is not None
                     child.process.wait()
                 return
+            if waiting and time.monotonic() - began > TELL_AFTER_S:
+                self._progress(waiting.format(deadline - began))
+                waiting = None
             self._look(keep)
             self._wake.sleep(LOOK_WHILE_STARTING_S)
 

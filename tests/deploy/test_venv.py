@@ -118,3 +118,15 @@ def test_make_alone_lists_every_command() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for command in commands:
         assert f"make {command} " in listed
+
+
+def test_ctrl_c_ends_it_without_a_traceback(
+    venv: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(venv, "prepare", interrupt)
+    monkeypatch.setattr(sys, "argv", ["venv.py", str(tmp_path / "venv"), str(tmp_path / "lock")])
+    assert venv.main() == 130
+    assert "Stopped before everything was installed" in capsys.readouterr().out

@@ -10,6 +10,9 @@ from proxy.settings.check import is_loopback
 from proxy.settings.plan import catalog_plan
 from proxy.settings.tree import Settings
 
+# A gateway has those with which it was started, maybe elsewhere.
+HERE = "in config.yaml and this shell's environment"
+
 
 def configuration(settings: Settings) -> Iterator[Finding]:
     yield ok("configuration", f"{len(settings.providers)} providers, {len(settings.llms)} llms")
@@ -21,13 +24,15 @@ def configuration(settings: Settings) -> Iterator[Finding]:
 
 def provider_keys(settings: Settings) -> Finding:
     present = [name for name, provider in settings.providers.items() if provider.api_key]
-    lacking = [name for name, provider in settings.providers.items() if not provider.api_key]
+    lacking = [
+        name for name, provider in settings.providers.items() if not provider.api_key and provider.auth != "none"
+    ]
     if not present:
         return warn(
-            "provider keys", "none is set: only synapscale/echo, keyless servers and own keys work",
+            "provider keys", f"none {HERE}: with these only synapscale/echo, keyless servers and own keys work",
             "export the variable that config.yaml names as api_key, such as OPENAI_API_KEY, and restart",
         )
-    return ok("provider keys", f"{', '.join(present)}" + (f" (not set: {', '.join(lacking)})" if lacking else ""))
+    return ok("provider keys", f"{HERE}: {', '.join(present)}" + (f"; not: {', '.join(lacking)}" if lacking else ""))
 
 
 def prices(settings: Settings) -> Finding:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
-from proxy.cli.checks.finding import Finding, bad, ok
-from proxy.cli.client import Connection
+from proxy.cli.checks.finding import Finding, bad, ok, warn
+from proxy.cli.client import Api, Connection
 from proxy.cli.fault import Fault
 from proxy.cli.output import plain
 
@@ -24,6 +25,22 @@ def gateway(base: str) -> list[Finding]:
         return [bad("gateway", f"{base} answers, but is no SynapScale", "another address with --url")]
     finally:
         connection.close()
+
+
+def keys_of_gateway(base: str, data_dir: Path) -> Finding:
+    """Those that it was started with: what this shell holds may be others."""
+    check = "gateway's keys"
+    try:
+        rows = list(Api(base, None, data_dir).rows("providers", limit=1_000))
+    except Fault as fault:
+        return warn(check, f"not looked at: {fault.message}", fault.next_step or "SYNAPSCALE_KEY")
+    present = [plain(str(row.get("name"))) for row in rows if row.get("has_global_key")]
+    if not present:
+        return warn(
+            check, "it has no provider's key: only synapscale/echo, keyless servers and own keys work",
+            "start it with the variables that config.yaml names as api_key, such as OPENAI_API_KEY",
+        )
+    return ok(check, ", ".join(present))
 
 
 def readiness(base: str, found: dict[str, Any]) -> list[Finding]:

@@ -76,6 +76,7 @@ async def test_refusal(cli: Cli, upstream: Upstream, status: int, code: int) -> 
     upstream.status, upstream.text = status, '{"error":{"message":"No such model. Near: gpt-4o"}}'
     ran = await cli("chat", "gpt4o", "hi")
     assert ran.code == code and ran.out == ""
+    assert ("SYNAPSCALE_API_KEY" in ran.err) == (status == 401) and "--key-file" not in ran.err
     assert "Error: No such model. Near: gpt-4o\n" in ran.err and "Request req_1" in ran.err
 
 

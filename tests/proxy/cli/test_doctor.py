@@ -25,6 +25,24 @@ async def test_all_is_well(
     assert {row["state"] for row in (await cli("doctor", "--json")).json} == {"ok", "warn"}
 
 
+async def test_closed_folder_is_told_as_such(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.yaml").write_text("")
+    monkeypatch.setattr("proxy.cli.doctor.unreadable", lambda folder: True)
+    rows = {row["check"]: row for row in (await cli("doctor", "--json")).json}
+    assert ".synapscale is not readable" in rows["Postgres"]["found"]
+
+
+@pytest.mark.usefixtures("started")
+async def test_keys_are_those_of_the_gateway(cli: Cli, api: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("")
+    rows = {row["check"]: row for row in (await cli("doctor", "--data-dir", ".synapscale", "--json")).json}
+    assert rows["gateway's keys"]["state"] == "warn" and "no provider's key" in rows["gateway's keys"]["found"]
+    assert "this shell's environment" in rows["provider keys"]["found"]
+    (tmp_path / ".synapscale/admin-key").unlink()
+    rows = {row["check"]: row for row in (await cli("doctor", "--data-dir", ".synapscale", "--json")).json}
+    assert "not looked at" in rows["gateway's keys"]["found"]
+
+
 async def test_nothing_runs(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("server: {prot: 1}")
     ran = await cli("doctor", "--url", "http://127.0.0.1:9", "--json")

@@ -54,7 +54,9 @@ async def test_rotate_asks_first_and_gives_another_key(cli: Cli) -> None:
 
 async def test_import_of_a_literal_from_a_pipe(cli: Cli) -> None:
     ran = await cli("keys", "create", "old", "--stdin", stdin="my-old-literal-key-000\n")
-    assert ran.code == 0
+    assert ran.code == 0 and ran.out == "" and "Imported 'old'" in ran.err and "literal" not in ran.err
+    ran = await cli("keys", "create", "old too", "--stdin", "--json", stdin="my-old-literal-key-001\n")
+    assert ran.json["name"] == "old too" and "literal" not in ran.out
     assert (await cli("keys", "show", "old", "--json")).json["imported"] is True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -51,8 +52,8 @@ def write(pool: Pool) -> Write:
 async def test_list_newest_first_with_exact_money(cli: Cli, write: Write) -> None:
     old, new = await write(timedelta(seconds=5)), await write(service_tier="flex")
     lines = [line.split("\t") for line in (await cli("requests", "list")).out.splitlines()]
-    assert [cells[-1] for cells in lines] == [to_wire("att", new), to_wire("att", old)]
-    assert lines[0][1:9] == ["gpt-4o-mini", "openai", "global", "12", "0", "3", "0.0000036", "ok"]
+    assert [cells[0] for cells in lines] == [to_wire("att", new), to_wire("att", old)]
+    assert lines[0][2:10] == ["gpt-4o-mini", "openai", "global", "12", "0", "3", "0.0000036", "ok"]
     (row,) = (await cli("requests", "list", "--limit", "1", "--json")).json
     assert row["list_cost_usd"] == "0.0000036"
 
@@ -60,12 +61,56 @@ async def test_list_newest_first_with_exact_money(cli: Cli, write: Write) -> Non
 async def test_unknown_price_is_not_shown_as_zero(cli: Cli, write: Write) -> None:
     await write(pricing="unpriced", list_pusd=0, charge_pusd=0, line_list_pusd=[0, 0], line_charge_pusd=[0, 0])
     cells = (await cli("requests", "list")).out.split("\t")
-    assert cells[7] == "unpriced"
+    assert cells[8] == "unpriced"
+    shown = (await cli("requests", "show", cells[0])).out
+    assert "LIST COST USD\tno price" in shown and "input\t12\tno price\tno price" in shown and "0.00" not in shown
+
+
+async def test_own_key_is_charged_nothing_also_without_a_price(cli: Cli, write: Write) -> None:
+    nothing = {"list_pusd": 0, "charge_pusd": 0, "line_list_pusd": [0, 0], "line_charge_pusd": [0, 0]}
+    event = await write(pricing="unpriced", key_source="user", provider_account="own", **nothing)
+    shown = (await cli("requests", "show", to_wire("att", event))).out
+    assert "input\t12\tno price\t0.00" in shown and "CHARGE USD\t0.00" in shown
+
+
+async def test_only_unpriced_ones(cli: Cli, write: Write) -> None:
+    await write()
+    event = await write(pricing="unpriced")
+    assert [row["id"] for row in (await cli("requests", "list", "--unpriced", "--json")).json] == [to_wire("att", event)]
+
+
+@pytest.mark.parametrize(
+    ("width", "seen"),
+    [
+        (80, ["USD", "OUTCOME"]), (100, ["USD", "OUTCOME", "TIME", "IN"]),
+        (200, ["USD", "OUTCOME", "TIME", "IN", "CACHED"]),
+    ],
+)
+async def test_table_keeps_ids_whole_on_any_terminal(
+    cli: Cli, write: Write, monkeypatch: pytest.MonkeyPatch, width: int, seen: list[str]
+) -> None:
+    event = await write()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = re.sub("\x1b\\[[0-9;]*m", "", (await cli("requests", "list")).out).splitlines()
+    assert lines[-1].startswith(to_wire("att", event)) and len(lines) == 3  # head, rule, one row on one line
+    assert "0.0000036" in lines[-1] and max(map(len, lines)) <= width
+    assert [name for name in ("USD", "OUTCOME", "TIME", "IN", "CACHED") if name in lines[0].split()] == seen
+
+
+async def test_workspace_is_shown_where_there_are_several(cli: Cli, write: Write, pool: Pool) -> None:
+    await write()
+    assert "default" not in (await cli("requests", "list")).out
+    await cli("workspaces", "create", "second")
+    second = await pool.fetchval("SELECT id FROM workspaces WHERE name = 'second'")
+    await write(workspace_id=second)
+    lines = [line.split("\t") for line in (await cli("requests", "list")).out.splitlines()]
+    assert {cells[-1] for cells in lines} == {"default", "second"}
 
 
 async def test_numbers_that_are_not_the_providers_say_so(cli: Cli, write: Write) -> None:
     await write(usage_source="estimated", outcome="client_abort")
-    assert (await cli("requests", "list")).out.split("\t")[8] == "client_abort (estimated)"
+    assert (await cli("requests", "list")).out.split("\t")[9] == "client_abort (estimated)"
 
 
 async def test_filter_by_llm(cli: Cli, write: Write) -> None:
@@ -76,9 +121,14 @@ async def test_filter_by_llm(cli: Cli, write: Write) -> None:
 
 async def test_show_by_attempt_and_by_request(cli: Cli, write: Write) -> None:
     request_id = uuid7(NOW_MS)
-    first = await write(request_id=request_id, outcome="upstream_error")
+    first = await write(
+        request_id=request_id, outcome="upstream_error", upstream_status=429, error_code="upstream_error",
+        upstream_request_id="up-1",
+    )
     await write(request_id=request_id, attempt_number=2)
     shown = (await cli("requests", "show", to_wire("att", first))).out
+    for line in ("UPSTREAM STATUS\t429", "ERROR CODE\tupstream_error", "UPSTREAM REQUEST\tup-1"):
+        assert line in shown
     assert "LIST COST USD\t0.0000036" in shown and "input\t12\t0.0000018\t0.0000018" in shown
     attempts = (await cli("requests", "show", to_wire("req", request_id), "--json")).json
     assert [row["attempt_number"] for row in attempts] == [1, 2]
@@ -87,6 +137,9 @@ async def test_show_by_attempt_and_by_request(cli: Cli, write: Write) -> None:
 async def test_show_of_nothing(cli: Cli) -> None:
     ran = await cli("requests", "show", "att_" + "0" * 32)
     assert ran.code == 1 and "Request req_" in ran.err
+    for options in ((), ("--json",)):
+        ran = await cli("requests", "show", "req_" + "0" * 32, *options)
+        assert ran.code == 1 and "never recorded" in ran.err and ran.out == ""
 
 
 async def test_tail_prints_what_arrives_also_what_began_long_ago(api: str, write: Write, tmp_path: Any) -> None:
@@ -122,7 +175,8 @@ async def test_usage_sums_by_llm(cli: Cli, write: Write) -> None:
     await write(llm="other", pricing="unpriced")
     ran = await cli("usage")
     lines = {cells[0]: cells for cells in (line.split("\t") for line in ran.out.splitlines())}
-    assert lines["gpt-4o-mini"] == ["gpt-4o-mini", "3", "0", "36", "0", "9", "0", "0.0000108", "0.0000108"]
+    assert lines["gpt-4o-mini"] == ["gpt-4o-mini", "3", "0", "36", "0", "9", "0", "0.0000108", "0.0000108", "0"]
+    assert lines["other"][-1] == "1" and "1 without a known price" in ran.err and "--unpriced" in ran.err
     assert set(lines) == {"gpt-4o-mini", "other"}  # the total is for people and for --json
     assert "Complete up to 2026-11-24T00:00:00Z." in ran.err
     assert (await cli("usage", "--json")).json["total"]["requests"] == 4
@@ -135,3 +189,15 @@ async def test_usage_by_several_and_in_a_time(cli: Cli, write: Write) -> None:
     assert (await cli("usage", "--from", "2020-01-01", "--to", "2020-01-02")).out == ""
     assert (await cli("usage", "--from", "yesterday")).code == 2
     assert (await cli("usage", "--by", "colour")).code == 1
+
+
+async def test_unpriced_has_a_column_only_where_there_are_some(
+    cli: Cli, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await write()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "200")
+    ran = await cli("usage")
+    assert "UNPRICED" not in ran.out and "known price" not in ran.err
+    await write(pricing="unpriced")
+    assert "UNPRICED" in (await cli("usage")).out

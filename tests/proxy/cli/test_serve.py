@@ -124,6 +124,23 @@ def test_what_runs_is_found_by_commands_beside_it(folder: Path, started: list[su
     stop(process)
 
 
+def test_second_start_leaves_the_note_of_the_first(folder: Path, started: list[subprocess.Popen[str]]) -> None:
+    process = start(folder, started)
+    ready(process)
+    ran = subprocess.run(COMMAND, cwd=folder, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1 and "in use" in ran.stderr
+    assert json.loads((folder / ".synapscale/running.json").read_text())["pid"] == process.pid
+    stop(process)
+    assert not (folder / ".synapscale/running.json").exists()
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "."])
+def test_data_folder_that_is_none(folder: Path, name: str) -> None:
+    ran = subprocess.run([*COMMAND, "--data-dir", name], cwd=folder, capture_output=True, text=True, check=False)
+    assert ran.returncode == 2 and "--data-dir" in ran.stderr and "Traceback" not in ran.stderr
+    assert [path.name for path in folder.iterdir()] == ["config.yaml"]
+
+
 def test_port_that_is_taken(folder: Path, started: list[subprocess.Popen[str]]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cli.fault import Fault
-from proxy.cli.where import base_url, management_key, virtual_key
+from proxy.cli.where import base_url, foreign, management_key, unreadable, virtual_key
 
 
 def test_address_from_option_then_running_gateway_then_default(tmp_path: Path) -> None:
@@ -50,3 +50,23 @@ def test_key_that_would_break_a_header(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(Fault) as caught:
         virtual_key(tmp_path)
     assert "canary" not in caught.value.message
+
+
+def test_folder_of_something_else(tmp_path: Path) -> None:
+    assert foreign(tmp_path) is None and foreign(tmp_path / "none") is None
+    (tmp_path / "lost+found").mkdir()  # a volume of its own
+    assert foreign(tmp_path) is None
+    (tmp_path / "thesis.tex").write_text("")
+    assert foreign(tmp_path) == "thesis.tex" and foreign(tmp_path / "thesis.tex") is None
+    (tmp_path / "master-key").write_text("")
+    assert foreign(tmp_path) is None
+
+
+def test_closed_folder_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not unreadable(tmp_path)
+
+    def refuse(*arguments: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert unreadable(tmp_path)

@@ -57,6 +57,11 @@ def test_empty_file_is_all_defaults(yaml: Yaml) -> None:
     assert settings.stores.data_dir == Path.cwd() / ".synapscale"
 
 
+def test_section_that_holds_nothing_is_empty(yaml: Yaml) -> None:
+    settings = yaml.load("server:\nproviders:\n  # all taken out\nllms:\n")
+    assert settings.providers == {} and settings.llms == () and settings.server.port == 4000
+
+
 def test_file_under_environment_under_command_line(yaml: Yaml, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "server: {port: 1000, max_body_mib: 1, workers: 1}"
     monkeypatch.setenv("SYNAPSCALE_SERVER__PORT", "2000")
@@ -179,6 +184,11 @@ MISTAKES = {
         PROVIDER + "llms:\n" + "  - name: a\n    routes: [{provider: openai, model: a}]\n" * 2,
         "F:10: llms[1].name: 'a' is already llms[0].",
     ),
+    "route without a model": (
+        PROVIDER + "llms:\n  - name: a\n    routes: [{provider: openai}]",
+        "F:9: llms[0].routes[0].model: is missing",
+    ),
+    "unset variable where a section is needed": ('server: "${NO_SUCH}"', "F:1: server: needs the environment variable"),
     "llm without a route": ("llms:\n  - name: a\n    routes: []", "F:3: llms[0].routes"),
     "renewal too late": (
         "holds: {lease_s: 10, renew_after_s: 6}",

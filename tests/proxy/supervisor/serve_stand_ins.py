@@ -43,7 +43,7 @@ if __name__ == "__main__":
         **{"port": 0, "gateways": 2, **differs},
     )
     try:
-        Supervisor(plan, after_stores=after_stores, on_ready=on_ready).run()
+        Supervisor(plan, after_stores=after_stores, on_ready=on_ready, progress=logging.info).run()
     except (ServeProblem, StoreProblem) as problem:
         print(f"PROBLEM {problem}", file=sys.stderr)
         sys.exit(1)

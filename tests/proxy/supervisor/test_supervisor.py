@@ -214,11 +214,12 @@ def test_a_gateway_that_cannot_start_ends_the_start(serve: Callable[..., Serve])
 
 
 def test_a_stubborn_gateway_is_killed_after_its_grace(serve: Callable[..., Serve]) -> None:
-    running = serve(environment={"STAND_IN_BEHAVIOUR": "stubborn"}, gateway_grace_s=0.2).wait_ready()
+    running = serve(environment={"STAND_IN_BEHAVIOUR": "stubborn"}, gateway_grace_s=1.2).wait_ready()
     running.process.terminate()
     said = running.end()
     assert running.process.returncode == 0
     assert "gateway 0 did not stop in time" in said
+    assert said.count("finishing open answers for up to 1 s; Ctrl-C again stops at once") == 1
     assert [pid for pid in running.pids() if is_alive(pid)] == []
 
 
