@@ -12,7 +12,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -57,7 +57,7 @@ from proxy.settlement.desk import Desk
 from proxy.settlement.ring import Ring
 from proxy.settlement.spool import Spool
 from proxy.storage.away import StoreAway
-from proxy.storage.postgres import POSTGRES_AWAY, Pool, open_pool
+from proxy.storage.postgres import POSTGRES_AWAY, SCHEMA_MISSING, Pool, open_pool
 from proxy.storage.redis import REDIS_AWAY, Redis, open_redis
 from proxy.telemetry.clock import Clock
 from proxy.telemetry.logs import start_logging
@@ -78,6 +78,7 @@ log = logging.getLogger(__name__)
 MIB = 1024 * 1024
 START_RETRY_S = 0.5
 READY_QUERY_S = 2.0
+SHARDS_S = 0.5
 SETTLE_S = 2.0  # at shutdown, for what has lost its client or its provider
 
 
@@ -129,16 +130,25 @@ class EpochKeeper:
             await epochs_store.lift(conn, at_least)
 
     async def publish(self, raised: Mapping[UUID, int]) -> None:
-        async with self._pool.acquire(timeout=READY_QUERY_S) as conn:
-            shard_of = await identity_store.shards_of(conn, [scope for scope in raised if scope != NIL])
+        shard_of = await self._shard_of([scope for scope in raised if scope != NIL])
+
+        def shards(scope: UUID) -> Iterable[int]:
+            return [shard_of[scope]] if scope in shard_of else self._shards
+
         try:
-            await publish(
-                self._redis,
-                lambda scope: self._shards if scope == NIL else [shard_of[scope]] if scope in shard_of else [],
-                raised,
-            )
+            await publish(self._redis, shards, raised)
         except REDIS_AWAY as away:
             raise StoreAway(f"epochs are not told: {away}") from away
+
+    async def _shard_of(self, workspaces: list[UUID]) -> dict[UUID, int]:
+        """Empty: not needed, or Postgres went away after the commit. A block must be told all the same: to every shard."""
+        if not workspaces or len(self._shards) == 1:
+            return {}
+        try:
+            async with self._pool.acquire(timeout=SHARDS_S) as conn:
+                return dict(await identity_store.shards_of(conn, workspaces))
+        except POSTGRES_AWAY:
+            return {}
 
 
 class _Ticks:
@@ -354,7 +364,7 @@ async def _until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
             if await holds():
                 return
             why = "not yet"
-        except (*POSTGRES_AWAY, *REDIS_AWAY) as away:
+        except (*POSTGRES_AWAY, *SCHEMA_MISSING, *REDIS_AWAY) as away:
             why = str(away) or type(away).__name__
         if time.monotonic() - told > 10:
             told = time.monotonic()

@@ -166,6 +166,7 @@ class ManagementWriter:
         await asyncio.wait([publishing], timeout=PUBLISH_S)
         if not publishing.done():
             publishing.cancel()
+            await asyncio.wait([publishing], timeout=1)
             log.warning("epochs are committed, Redis does not take them; the reconciler repeats it")
         elif (error := publishing.exception()) is not None:
             log.warning("epochs are committed but not yet in Redis; the reconciler repeats it: %r", error)

@@ -188,12 +188,14 @@ async def _sync_units(conn: Connection, timeout_s: float) -> bool:
 
 
 async def _sync_names(conn: Connection, plan: CatalogPlan, timeout_s: float) -> bool:
+    count = len(plan.providers) + len(plan.llms) + sum(len(llm.routes) for llm in plan.llms)
+    ids = iter(sorted(_new_id() for _ in range(count)))  # lists are in the order of ids: keep the file's
     providers = _columns(
-        ((_new_id(), p.name, p.dialect, p.base_url, p.stream_usage, p.usage_reader) for p in plan.providers), 6
+        ((next(ids), p.name, p.dialect, p.base_url, p.stream_usage, p.usage_reader) for p in plan.providers), 6
     )
-    llms = _columns(((_new_id(), llm.name, llm.context_window, llm.max_output) for llm in plan.llms), 4)
+    llms = _columns(((next(ids), llm.name, llm.context_window, llm.max_output) for llm in plan.llms), 4)
     routes = _columns(
-        ((_new_id(), llm.name, route.provider, route.upstream_model, position)
+        ((next(ids), llm.name, route.provider, route.upstream_model, position)
          for llm in plan.llms for position, route in enumerate(llm.routes)), 5
     )
     changed = False

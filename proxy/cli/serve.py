@@ -190,7 +190,9 @@ class Serve:
         return Up(
             version=installed_version("synapscale-gateway"), base=base, stores=serving.stores.describe(),
             data_dir=_short(settings.stores.data_dir),
-            providers=tuple(name for name, provider in settings.providers.items() if provider.api_key),
+            providers=tuple(
+                name for name, each in settings.providers.items() if each.api_key or each.auth == "none"
+            ),
             llms=len(settings.llms) + settings.echo, loopback=is_loopback(settings.server.host),
             command=_command(), key=key if show_key else None,
             # Also at a later start: a first key that nobody has fetched yet.

@@ -77,7 +77,8 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
             continue
         try:
             parts = urlsplit(url.get_secret_value())
-            good = parts.scheme in allowed_schemes and (parts.port is None or parts.port > 0)
+            several = "," in parts.netloc  # hosts of a failover group, which asyncpg reads itself
+            good = parts.scheme in allowed_schemes and (several or parts.port is None or parts.port > 0)
         except ValueError:
             good = False
         if not good:

@@ -39,6 +39,9 @@ POSTGRES_BUSY: tuple[type[BaseException], ...] = (
     exceptions.QueryCanceledError,
 )
 
+# Not migrated, or not yet to this version.
+SCHEMA_MISSING: tuple[type[BaseException], ...] = (exceptions.UndefinedTableError, exceptions.UndefinedColumnError)
+
 
 async def open_pool(dsn: str, *, max_size: int, application_name: str) -> Pool:
     """A pool that connects when first used: opening it succeeds while Postgres is away.

@@ -51,7 +51,8 @@ def valkey_candidates() -> Iterator[Path]:
         yield from sorted(folder.glob("_binaries/*/valkey-server"))
     for name in ("valkey-server", "redis-server"):
         if found := shutil.which(name):
-            yield Path(found).resolve()
+            # Not resolved: Debian's redis-server is a link to redis-check-rdb, which asks by what name it was called.
+            yield Path(found).absolute()
 
 
 class Locator:
