@@ -139,12 +139,26 @@ class Serve:
         from proxy.cli.checks.store import POSTGRES_TROUBLE
         from proxy.cli.prepare import prepare
 
+        self._check_redis()
         try:
             # In the main thread, and over before anything is forked.
             done = asyncio.run(prepare(self._settings, stores.database_url, master, progress=_progress))
         except POSTGRES_TROUBLE as error:
             raise database_fault(error) from None
         self._first_key = done.first.virtual_key
+
+    def _check_redis(self) -> None:
+        """Of somebody else's server: gateways would wait for it for ever, and one that evicts loses the bill."""
+        if self._settings.stores.redis_url is None:
+            return
+        from proxy.cli.checks.redis import redis
+
+        for finding in asyncio.run(redis(self._settings.stores.redis_url.get_secret_value())):
+            if finding.state == "bad":
+                text = f"REDIS_URL: {finding.check}: {finding.found}"
+                if finding.check in ("Redis", "Redis eviction"):
+                    raise Fault(f"{text}.", next_step=finding.fix)
+                talk(f"Warning: {text} ({finding.fix}).")
 
     def _tell(self, serving: Serving) -> None:
         from proxy.cli.banner import for_people, for_programs

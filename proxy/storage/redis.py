@@ -24,6 +24,9 @@ REDIS_AWAY: tuple[type[BaseException], ...] = (
     OSError,
 )
 
+# An account that may not use a command.
+REDIS_DENIED: tuple[type[BaseException], ...] = (exceptions.NoPermissionError,)
+
 
 def open_redis(
     url: str, *, max_connections: int = 8, timeout_s: float = 5.0, retries: int = 2, decode_responses: bool = False

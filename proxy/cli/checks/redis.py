@@ -8,7 +8,7 @@ from typing import Any
 
 from proxy.cli.checks.clock import clock
 from proxy.cli.checks.finding import Finding, bad, ok, warn
-from proxy.storage.redis import REDIS_AWAY, open_redis
+from proxy.storage.redis import REDIS_AWAY, REDIS_DENIED, open_redis
 
 LOWEST = (7, 0)
 FULL, SPOOLING = 85, 70  # percent: requests are refused, events go to the spool
@@ -24,6 +24,8 @@ async def redis(url: str) -> list[Finding]:
         seconds, micros = await client.time()
         after = datetime.now(UTC)
         info = await client.info("everything")
+    except REDIS_DENIED:
+        return [warn("Redis", "INFO is not allowed: version, eviction and AOF are not known", "allow +info to this user")]
     except REDIS_AWAY as error:
         return [bad("Redis", f"no connection: {str(error) or type(error).__name__}", "check REDIS_URL and the server")]
     finally:

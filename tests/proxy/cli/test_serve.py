@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from proxy.identity.virtual_key import KeyShape, check
+from proxy.storage.embedded.stores import Stores
 
 COMMAND = [sys.executable, "-m", "proxy", "serve", "--port", "0", "--workers", "1"]
 
@@ -166,3 +167,16 @@ def test_external_postgres_that_is_not_there(folder: Path) -> None:
     )
     assert ran.returncode == 1 and "Postgres cannot be used" in ran.stderr and "DATABASE_URL" in ran.stderr
     assert "canary" not in ran.stderr and "Traceback" not in ran.stderr
+
+
+def test_a_redis_that_is_away_is_named_at_once(tmp_path: Path, stores: Stores) -> None:
+    environment = {
+        "DATABASE_URL": stores.database_url, "REDIS_URL": "redis://127.0.0.1:9/0",
+        "SYNAPSCALE_MASTER_KEY": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    }  # fmt: skip
+    (tmp_path / "config.yaml").write_text("{}")
+    argv = [sys.executable, "-m", "proxy", "serve", "--port", "0", "--data-dir", str(tmp_path / "data"),
+            "--config", str(tmp_path / "config.yaml")]  # fmt: skip
+    done = subprocess.run(argv, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "REDIS_URL" in done.stderr and "no connection" in done.stderr

@@ -1,0 +1,101 @@
+"""Stopping leaves nothing behind: streams finish or are told, rows are complete, no process stays (DESIGN 7 and 9)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.promises.books import audit
+from tests.promises.crowd import Ask, Crowd
+from tests.promises.house import House, eventually, living
+from tests.promises.process_tree import alive, command_line, everybody
+from tests.promises.provider import Provider, config
+
+GRACE_S = 4
+MIX = [Ask("slow"), Ask("paced"), Ask("short"), Ask("thinking", stream=False), Ask("endless")] * 6
+
+
+@pytest.fixture
+def house(tmp_path: Path, provider: Provider) -> Iterator[House]:
+    """One of its own for each test."""
+    env = {"SYNAPSCALE_SERVER__SHUTDOWN_GRACE_S": str(GRACE_S)}
+    with living(tmp_path, config(provider.base_url), env=env) as house:
+        yield house
+
+
+async def stopped(house: House, crowd: Crowd, signals: list[signal.Signals]) -> int:
+    """The exit status of serve, which gets the signals while requests of all kinds are under way."""
+    everything = house.pids_of_all()
+    assert len(everything) > 5 and house.process is not None
+    async with asyncio.TaskGroup() as group:
+        asked = [group.create_task(crowd.ask(what)) for what in MIX]
+        await eventually(lambda: len(crowd.tries) == len(MIX) and all(t.port for t in crowd.tries), "all have asked")
+        await asyncio.sleep(0.7)
+        everything += set(house.pids_of_all()) - set(everything)
+        for number in signals:
+            os.kill(house.process.pid, number)
+            await asyncio.sleep(0.5)
+        for task in asked:
+            await task
+        status = await asyncio.to_thread(house.process.wait, 60)
+        await nothing_is_left(house, everything)
+    return status
+
+
+async def nothing_is_left(house: House, everything: list[int]) -> None:
+    await eventually(lambda: not [pid for pid in everything if alive(pid)], "every process has ended", 60)
+    assert not (house.data / "running.json").exists() or house.process.returncode < 0  # type: ignore[union-attr,operator]
+    left = [pid for pid in everybody() if str(house.folder) in command_line(pid)]
+    assert not left, [command_line(pid) for pid in left]
+
+
+@pytest.mark.timeout(120)
+async def test_asked_to_stop_in_the_middle_of_streams(house: House, provider: Provider, crowd: Crowd) -> None:
+    assert await stopped(house, crowd, [signal.SIGTERM]) == 0, house.tail()
+    for tried in crowd.tries:
+        expected = "error_event" if tried.ask.llm == "endless" else "finished"
+        assert tried.end == expected, f"{tried.ask.llm} ended as {tried.end}: {tried.body[-300:]!r}\n{house.tail()}"
+        assert (b"shutting_down" in tried.body) == (tried.ask.llm == "endless")
+    assert not [path for path in (house.data / "spool").iterdir() if path.stat().st_size], "everything was settled"
+
+    house.start()  # to look at the books
+    assert house.pending() == {"holds": 0, "pending": 0, "unread": 0, "spooled": 0}
+    books = await audit(house, provider, crowd)
+    assert len(books.rows) == len(MIX)
+
+
+@pytest.mark.timeout(120)
+async def test_asked_twice(house: House, provider: Provider, crowd: Crowd) -> None:
+    """In a hurry: sooner than the grace, and still nothing is lost."""
+    assert await stopped(house, crowd, [signal.SIGTERM, signal.SIGTERM]) == 0
+    house.start()
+    books = await audit(house, provider, crowd, killed_gateways=True)
+    assert len(books.rows) == len(MIX)
+
+
+@pytest.mark.timeout(120)
+async def test_serve_is_killed(house: House, provider: Provider, crowd: Crowd) -> None:
+    """Nobody is there to stop the others in order; they end by themselves, and the folder can be used at once again."""
+    assert await stopped(house, crowd, [signal.SIGKILL]) == -signal.SIGKILL
+    house.start()
+    books = await audit(house, provider, crowd, killed_gateways=True)
+    assert len(books.rows) == len(MIX)
+
+
+@pytest.mark.timeout(120)
+async def test_a_start_right_after_a_kill(house: House, provider: Provider, crowd: Crowd) -> None:
+    """While the orphans of the killed one are still ending."""
+    before = house.pids_of_all()
+    await asyncio.gather(*(crowd.ask(Ask("short")) for _ in range(10)))
+    house.process.kill()  # type: ignore[union-attr]
+    house.process.wait()  # type: ignore[union-attr]
+    house.start()
+    await asyncio.gather(*(crowd.ask(Ask("short")) for _ in range(10)))
+    books = await audit(house, provider, crowd)
+    assert books.outcomes() == {"ok": 20}
+    await eventually(lambda: not [pid for pid in before if alive(pid)], "the old ones have ended", 60)
