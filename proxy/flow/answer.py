@@ -57,12 +57,12 @@ def refusal_head(refusal: Refused, request_id: bytes) -> Headers:
     return head + [(name.encode(), value.encode()) for name, value in refusal.headers().items()]
 
 
-def instead_of_encoded(headers: Headers, provider: str, status: int) -> tuple[Headers, bytes]:
-    """A compressed error cannot be read, so nobody knows whether it names our account: it stays here."""
+def instead_of_unread(headers: Headers, provider: str, status: int) -> tuple[Headers, bytes]:
+    """An error that is compressed or too large is not read, so nobody knows whether it names our account: it stays here."""
     kept = [pair for pair in headers if pair[0] not in (b"content-type", b"content-encoding")]
     refusal = Refused(
         Reason.UPSTREAM_BROKE,
-        f"The provider {provider} answered {status} with a compressed body, although it was asked for plain ones.",
+        f"The provider {provider} answered {status} with a body that is not passed on: compressed, or too large.",
     )
     return [*kept, (b"content-type", b"application/json")], refusal.body()
 
@@ -77,7 +77,7 @@ def with_cost(body: bytes, rated: Rated) -> bytes:
     try:
         top = _top_level.decode(body)
         usage = _top_level.decode(top.get("usage", Raw(b"{}")))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body
     usage["cost"] = Raw(format_usd(rated.list_pusd).encode() if rated.priced else b"null")
     top["usage"] = Raw(msgspec.json.encode(usage))

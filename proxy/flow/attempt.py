@@ -20,7 +20,7 @@ from proxy.flow.answer import (
     broken_refusal,
     error_event,
     head_for,
-    instead_of_encoded,
+    instead_of_unread,
     truncated_refusal,
     with_cost,
 )
@@ -165,7 +165,7 @@ class Attempt:
         self._meter = StreamMeter(
             way.prepared.reader,
             strip_usage_chunk=outgoing.strip_usage_chunk,
-            clean_error=way.prepared.clean,
+            clean_error=outgoing.clean,
             annotate=self._annotate if self._request.usage_include else None,
         )
         return await pump(
@@ -203,7 +203,7 @@ class Attempt:
 
     async def _answered(self, progress: Progress, body: bytes) -> Failed | None:
         status = progress.status or 502
-        clean = self._way.prepared.clean
+        clean = self._outgoing.clean
         if 200 <= status < 300:
             found = await self._of_body(body, "ok")
             event = await self._settle(progress, found)
@@ -217,9 +217,9 @@ class Attempt:
         if status in (401, 403) and self._way.candidate.own is None:
             log.warning("the provider %s refuses the global key: HTTP %s", self._way.route.provider.name, status)
         headers = progress.headers
-        if clean is not None:
-            if is_encoded(headers):
-                headers, body = instead_of_encoded(headers, self._way.route.provider.name, status)
+        if progress.oversized or (clean is not None and is_encoded(headers)):
+            headers, body = instead_of_unread(headers, self._way.route.provider.name, status)
+        elif clean is not None:
             body = clean(body)
         head = head_for(self._facts, headers)
         return Failed(status in _OTHER_ROUTE, status in _OTHER_KEY, lambda: self._send(status, head, body))
@@ -260,7 +260,10 @@ class Attempt:
             return Failed(True, False, lambda: self._refuse(refusal))
         self._meter.finish(drop_unfinished=True)
         await self._settle(progress, await self._of_stream("upstream_error", end.reason.value))
-        self._channel.finish(error_event(refusal))
+        if progress.framed:
+            self._channel.finish(error_event(refusal))
+        else:
+            self._channel.abort()
         return None
 
     # ---- what was consumed
@@ -272,6 +275,11 @@ class Attempt:
         if meter.decode_errors:
             self._desks.metrics.add(self._desks.metrics.bugs, "usage_unreadable", by=meter.decode_errors)
         if meter.usage is not None:
+            rest = "" if outcome == "ok" else meter.output_text()
+            if rest:
+                said = await self._desks.estimator.count(rest, self._way.route.upstream_model)
+                meter.usage.units["output"] = meter.usage.units.get("output", 0) + said
+                return _Found(meter.usage, "estimated", outcome, meter.raw_usage, error_code)
             return _Found(meter.usage, "provider", outcome, meter.raw_usage, error_code)
         if outcome == "upstream_error" and not meter.saw_content:
             return _Found(Usage(), "none", outcome, None, error_code)

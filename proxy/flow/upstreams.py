@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from hashlib import blake2b
 from typing import NamedTuple
 
 from proxy.flow.candidates import Candidate
@@ -52,6 +53,7 @@ class Outgoing(NamedTuple):
     start: StartCall
     body: bytes
     strip_usage_chunk: bool
+    clean: Callable[[bytes], bytes] | None  # takes the key, and our account, out of the provider's errors
 
 
 class Upstreams:
@@ -101,15 +103,19 @@ class Upstreams:
         strip = ask_usage and not (request.include_usage or request.usage_include)
         to = prepared.to
         if to is None:
-            return Outgoing(partial(self._echo.call, body), body, strip)
-        headers = request.forward_headers
-        if way.own is not None:
-            headers = [*_key_headers(prepared.dialect, provider.name, self._open(way.own, principal)), *headers]
+            return Outgoing(partial(self._echo.call, body), body, strip, None)
+        clean = prepared.clean
+        if way.own is None:
+            headers = [_of_workspace(header, principal) for header in request.forward_headers]
+        else:
+            key = self._open(way.own, principal)
+            headers = [*_key_headers(prepared.dialect, provider.name, key), *request.forward_headers]
+            clean = partial(_without, key.encode())
         try:
             data = to.request(headers, body)
         except BadHeader as wrong:
             raise Refused(Reason.BAD_HTTP, f"A header cannot be passed on: {wrong}.") from None
-        return Outgoing(partial(self._start, to.origin, data), body, strip)
+        return Outgoing(partial(self._start, to.origin, data), body, strip, clean)
 
     def _start(self, origin: Origin, data: bytes, sink: Sink) -> UpstreamCall:
         timeouts = self._timeouts
@@ -135,6 +141,19 @@ class Upstreams:
             raise Refused(
                 Reason.NO_PROVIDER_KEY, f"The stored key for {own.provider} cannot be opened. Set it again."
             ) from None
+
+
+def _of_workspace(header: tuple[bytes, bytes], principal: Principal) -> tuple[bytes, bytes]:
+    """On our account at the provider two workspaces may choose the same idempotency key: one must not get the other's answer."""
+    name, value = header
+    if name != b"idempotency-key":
+        return header
+    return name, blake2b(value, key=principal.workspace_id.bytes, digest_size=16).hexdigest().encode()
+
+
+def _without(key: bytes, body: bytes) -> bytes:
+    """An own key's account is its owner's to know, the key itself is nobody's: others of the workspace use it too."""
+    return body.replace(key, b"[removed]")
 
 
 def _key_headers(dialect: OpenAIDialect, provider: str, key: str) -> Headers:

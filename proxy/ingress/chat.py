@@ -80,6 +80,8 @@ class ChatIngress:
             status = channel.status
         except Refused as refusal:
             status = refusal.status
+            if not request.content.is_eof():
+                channel.keep_alive = False  # an unread body must not be taken for the next request
             self._refuse(channel, refusal, request_id)
         except BaseException:
             # A bug, or the process stops: never a second head behind a first one.

@@ -135,6 +135,7 @@ class _Pump:
         # Some OpenAI-shaped servers stream without saying so; a JSON answer to a stream request is a whole answer.
         if 200 <= status < 300 and (events or (self._stream and not kind.startswith(b"application/json"))):
             self._mode = _Mode.UNREAD if is_encoded(headers) else _Mode.STREAM
+            progress.framed = self._mode is _Mode.STREAM
             # At once: a client must not wait for the first whole frame to learn that its answer has begun.
             self._send_head(length=None)
         else:
@@ -196,6 +197,13 @@ class _Pump:
             return
         if self._left:
             self._cut()
+            return
+        if not 200 <= (self.progress.status or 0) < 300:
+            # Nothing of an error passes unread: it may name our account.
+            self.progress.oversized = True
+            self._held = []
+            self._drop_call()
+            self._end(Answered(self.progress, b""))
             return
         held, self._held, self._held_bytes = self._held, [], 0
         self._mode = _Mode.UNREAD

@@ -19,6 +19,8 @@ class Progress:
     head_at: float | None = None
     first_piece_at: float | None = None  # of the body, as it came from the provider
     head_sent: bool = False  # the client has a status line: from here on an error is an event in the stream
+    framed: bool = False  # whole SSE frames pass: an error event may follow; else only a cut connection is honest
+    oversized: bool = False  # an error's body was larger than is held: the rest was not read
     sent_bytes: int = 0  # of the body, to the client
     dispatched: bool = False  # the provider may have seen (and bill) the request
 

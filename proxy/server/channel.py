@@ -22,12 +22,18 @@ def _nothing() -> None:
     return None
 
 
+def _is_event_stream(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Where an event can be added: whole frames of text, not compressed."""
+    found = dict(headers)
+    return found.get(b"content-type", b"").lower().startswith(b"text/event-stream") and b"content-encoding" not in found
+
+
 class HttpChannel(ChannelEvents):
     """One answer. `length` None: chunked for HTTP/1.1, until close for HTTP/1.0."""
 
     __slots__ = (
-        "_chunked", "_connection", "_finished", "_head", "_loop", "_on_gone", "_on_pause", "_on_resume", "_transport",
-        "gone", "http11", "keep_alive", "started", "status",
+        "_chunked", "_connection", "_event_stream", "_finished", "_head", "_loop", "_on_gone", "_on_pause", "_on_resume",
+        "_transport", "gone", "http11", "keep_alive", "started", "status",
     )  # fmt: skip
 
     def __init__(self, connection: ClientConnection, *, http11: bool, keep_alive: bool) -> None:
@@ -37,6 +43,7 @@ class HttpChannel(ChannelEvents):
         self._transport = transport
         self._head: bytes | None = None
         self._chunked = False
+        self._event_stream = False
         self._finished = False
         self._on_gone: Callable[[], None] = _nothing
         self._on_pause: Callable[[], None] = _nothing
@@ -57,6 +64,8 @@ class HttpChannel(ChannelEvents):
         """Keeps the head for the first bytes to join; it leaves alone if none come in this turn of the loop."""
         self.started = True
         self.status = status
+        headers = list(headers)
+        self._event_stream = length is None and _is_event_stream(headers)
         lines = [b"HTTP/1.1 %d %s\r\n" % (status, _REASONS.get(status, b"Status"))]
         lines += [b"%s: %s\r\n" % pair for pair in headers]
         if length is not None:
@@ -103,8 +112,11 @@ class HttpChannel(ChannelEvents):
         if self._finished or self.gone:
             return
         on_gone = self._on_gone
-        if self.started:
-            self.finish(event if self._chunked else b"")
+        if self.started and self._event_stream:
+            self.finish(event)
+        elif self.started:
+            self._finished = True
+            self.abort()
         else:
             self.start(status, head, length=len(body))
             self.finish(body)

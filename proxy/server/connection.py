@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from aiohttp import web
 
+from proxy.wire.ids import to_wire, uuid7
 from proxy.wire.refusals import Reason, Refused
 
 log = logging.getLogger(__name__)
-JSON_HEADERS = {"Content-Type": "application/json", "Cache-Control": "private, no-store"}
+JSON_HEADERS = {"Content-Type": "application/json", "Cache-Control": "private, no-store", "Server": "synapscale"}
 
 
 @dataclass(slots=True)
@@ -138,7 +140,8 @@ class ClientConnection(web.RequestHandler):
                 Reason.BUG,
                 "Internal error. Nothing was changed; please try again, and report the request id if it stays.",
             )
-        response = web.Response(status=refusal.status, body=refusal.body(), headers=JSON_HEADERS)
+        headers = {**JSON_HEADERS, "x-request-id": to_wire("req", uuid7(int(time.time() * 1000)))}
+        response = web.Response(status=refusal.status, body=refusal.body(), headers=headers)
         response.force_close()
         return response
 

@@ -277,14 +277,14 @@ class House:
         last: Any = None
         still = 0
         until = time.monotonic() + timeout_s
-        while still < 5:
+        while still < 3:
             try:
                 last = self.pending()
                 still = still + 1 if not any(last.values()) and self.ready() else 0
             except (redis.RedisError, OSError) as away:
                 last, still = away, 0
             assert time.monotonic() < until, f"still pending after {timeout_s} s: {last!r}\n{self.tail()}"
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.15)
 
 
 @contextlib.contextmanager

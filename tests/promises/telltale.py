@@ -9,7 +9,7 @@ import orjson
 
 from tests.promises.canaries import ADMIN_KEY, ANSWER, GLOBAL_KEY, LITERAL_KEY, OWN_KEY, PROMPT
 from tests.promises.provider import PRICE
-from tests.upstream.script import Close, Script, Send, Wait, chunked, raw, whole
+from tests.upstream.script import Close, Script, Wait, chunked, raw, whole
 from tests.upstream.server import Recorded
 
 # What the provider does, by the model's name.
@@ -59,7 +59,7 @@ def answer(request: Recorded) -> Script:
         case "cuts":
             return chunked([frame], tail=[Close()])
         case _:
-            return raw(f"HTTP/1.1 2OO {key}\r\n".encode(), Wait(0.05), Close(), Send(b""))
+            return raw(f"HTTP/1.1 2OO {key}\r\n".encode(), Wait(0.05), Close())
 
 
 def config(base_url: str) -> str:

@@ -6,7 +6,9 @@ import asyncio
 import gzip
 from pathlib import Path
 
+import aiohttp
 import orjson
+import pytest
 
 from tests.gateway import PRICE, PROVIDER_KEY, RunningGateway, one_provider, running, settings_of
 from tests.upstream.script import LAST_CHUNK, Close, Hold, Script, Send, chunk, chunked, head, raw, whole
@@ -337,3 +339,54 @@ async def test_a_server_of_your_own_needs_no_key(
         assert upstream.requests[0].header("authorization") is None
         (row,) = await gateway.rows(1)
     assert (row["key_source"], row["provider_account"]) == ("global", "ours")
+
+
+async def test_a_body_that_breaks_off_cuts_the_connection(gateway: RunningGateway, upstream: Upstream) -> None:
+    """Too large to be held, so its head is out: an event in it, or the next answer behind it, would be read as its rest."""
+    opening = head(200, [("content-type", "application/json"), ("content-length", str(20 << 20))])
+    upstream.expect(raw(opening + b"x" * (17 << 20), Close()))
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await gateway.chat(ASK)
+    (row,) = await gateway.rows(1)
+    assert row["outcome"] == "upstream_error"
+
+
+async def test_an_error_too_large_to_hold_does_not_pass(gateway: RunningGateway, upstream: Upstream) -> None:
+    upstream.expect(whole(PROVIDER_KEY.encode() + b"x" * (17 << 20), status=401))
+    response = await gateway.chat(ASK)
+    assert response.status == 401
+    assert PROVIDER_KEY.encode() not in await response.read()
+    (row,) = await gateway.rows(1)
+    assert (row["outcome"], row["usage_source"], row["charge_usd"]) == ("upstream_error", "none", "0.00")
+
+
+async def test_an_own_key_is_not_echoed_either(gateway: RunningGateway, upstream: Upstream) -> None:
+    (workspace,) = (await gateway.api("workspaces"))["data"]
+    own = {"workspace_id": workspace["id"], "scope": "workspace", "provider": "scripted", "value": "fake-own-key-987654321"}
+    await gateway.api("user-variables", method="POST", json=own, status=201)
+    upstream.expect(whole(b'{"error":{"message":"bad key fake-own-key-987654321"}}', status=401))
+    assert await (await gateway.chat(ASK)).read() == b'{"error":{"message":"bad key [removed]"}}'
+    await gateway.rows(1)
+
+
+async def test_text_behind_an_early_usage_is_counted_when_the_stream_breaks(
+    gateway: RunningGateway, upstream: Upstream
+) -> None:
+    early = {"prompt_tokens": 20, "completion_tokens": 0, "total_tokens": 20}
+    words = [frame("Paris is the capital. ") for _ in range(20)]
+    upstream.expect(chunked([frame("", usage=early), *words], tail=[Close()]))
+    await gateway.chat({**ASK, "stream": True})
+    (row,) = await gateway.rows(1)
+    assert (row["outcome"], row["usage_source"], row["input_tokens"]) == ("upstream_error", "estimated", 20)
+    assert row["output_tokens"] >= 80
+
+
+async def test_idempotency_keys_of_two_workspaces_do_not_meet_at_the_provider(
+    gateway: RunningGateway, upstream: Upstream
+) -> None:
+    upstream.expect(whole(ANSWER), whole(ANSWER))
+    for _ in range(2):
+        await gateway.chat(ASK, **{"Idempotency-Key": "once"})
+    first, second = (request.header("idempotency-key") for request in upstream.requests)
+    assert first == second != "once"
+    await gateway.rows(2)

@@ -234,3 +234,13 @@ def test_the_c_parser_and_the_floor_of_aiohttp() -> None:
     """CVE-2026-69244 and others: fixed in 3.14.3; the Python parser is slower and less strict."""
     assert tuple(int(part) for part in aiohttp.__version__.split(".")[:3]) >= (3, 14, 3)
     assert http_parser.HttpRequestParser is not http_parser.HttpRequestParserPy
+
+
+async def test_a_refusal_before_the_body_came_closes_the_connection(gateway: RunningGateway) -> None:
+    """Its body was announced and will not come: what comes instead must not be taken for it."""
+    client = await Client.connect(gateway)
+    start, _, _ = request(gateway, extra=b"Expect: 100-continue\r\n", key="sk-syn-" + "x" * 46).partition(b"\r\n\r\n")
+    client.send(start + b"\r\n\r\n")
+    status, headers, _ = await client.answer()
+    assert (status, headers["connection"]) == (401, "close")
+    assert await client.closed() == b""
