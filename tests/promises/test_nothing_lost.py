@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.promises.books import Books, audit
+from tests.promises.books import Books, audit, written
 from tests.promises.crowd import Ask, Crowd
 from tests.promises.house import LEASE_S, House
 from tests.promises.provider import Provider
@@ -69,6 +69,7 @@ async def test_what_was_settled_while_the_ledger_was_down_survives_a_flush(
     finally:
         house.signal("worker", signal.SIGCONT)
     assert worker in house.pids("worker")
+    await written(house, crowd, 40)
     books = await audit(house, provider, crowd)
     assert books.outcomes() == {"ok": 40}
 

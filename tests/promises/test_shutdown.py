@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,30 +27,34 @@ def house(tmp_path: Path, provider: Provider) -> Iterator[House]:
         yield house
 
 
+async def under_way(crowd: Crowd, group: asyncio.TaskGroup) -> None:
+    """Requests of all kinds, in the middle of their answers."""
+    for what in MIX:
+        group.create_task(crowd.ask(what))
+    await eventually(lambda: len(crowd.tries) == len(MIX) and all(tried.port for tried in crowd.tries), "all have asked")
+    await asyncio.sleep(0.7)
+
+
 async def stopped(house: House, crowd: Crowd, signals: list[signal.Signals]) -> int:
-    """The exit status of serve, which gets the signals while requests of all kinds are under way."""
-    everything = house.pids_of_all()
-    assert len(everything) > 5 and house.process is not None
+    """The exit status of serve, which gets the signals while requests are under way. No process is left."""
+    assert house.process is not None
     async with asyncio.TaskGroup() as group:
-        asked = [group.create_task(crowd.ask(what)) for what in MIX]
-        await eventually(lambda: len(crowd.tries) == len(MIX) and all(t.port for t in crowd.tries), "all have asked")
-        await asyncio.sleep(0.7)
-        everything += set(house.pids_of_all()) - set(everything)
+        await under_way(crowd, group)
+        everything = house.pids_of_all()
+        assert len(everything) > 5
         for number in signals:
-            os.kill(house.process.pid, number)
+            house.process.send_signal(number)
             await asyncio.sleep(0.5)
-        for task in asked:
-            await task
-        status = await asyncio.to_thread(house.process.wait, 60)
-        await nothing_is_left(house, everything)
+    status = await asyncio.to_thread(house.process.wait, 60)
+    await gone(everything)
+    assert not (house.data / "running.json").exists()
+    left = [pid for pid in everybody() if str(house.folder) in command_line(pid)]
+    assert not left, [command_line(pid) for pid in left]
     return status
 
 
-async def nothing_is_left(house: House, everything: list[int]) -> None:
-    await eventually(lambda: not [pid for pid in everything if alive(pid)], "every process has ended", 60)
-    assert not (house.data / "running.json").exists() or house.process.returncode < 0  # type: ignore[union-attr,operator]
-    left = [pid for pid in everybody() if str(house.folder) in command_line(pid)]
-    assert not left, [command_line(pid) for pid in left]
+async def gone(pids: list[int]) -> None:
+    await eventually(lambda: not [pid for pid in pids if alive(pid)], "every process has ended", 60)
 
 
 @pytest.mark.timeout(120)
@@ -79,23 +82,16 @@ async def test_asked_twice(house: House, provider: Provider, crowd: Crowd) -> No
 
 
 @pytest.mark.timeout(120)
-async def test_serve_is_killed(house: House, provider: Provider, crowd: Crowd) -> None:
-    """Nobody is there to stop the others in order; they end by themselves, and the folder can be used at once again."""
-    assert await stopped(house, crowd, [signal.SIGKILL]) == -signal.SIGKILL
-    house.start()
+async def test_killed_and_started_again_at_once(house: House, provider: Provider, crowd: Crowd) -> None:
+    """Nobody is there to stop the others in order: they end by themselves, and their successors wait for their folder."""
+    assert house.process is not None
+    async with asyncio.TaskGroup() as group:
+        await under_way(crowd, group)
+        everything = house.pids_of_all()
+        house.process.kill()
+        house.process.wait()
+        await asyncio.to_thread(house.until_up, house.launch())
+        await crowd.insist(Ask("short"))
+    await gone(everything)
     books = await audit(house, provider, crowd, killed_gateways=True)
-    assert len(books.rows) == len(MIX)
-
-
-@pytest.mark.timeout(120)
-async def test_a_start_right_after_a_kill(house: House, provider: Provider, crowd: Crowd) -> None:
-    """While the orphans of the killed one are still ending."""
-    before = house.pids_of_all()
-    await asyncio.gather(*(crowd.ask(Ask("short")) for _ in range(10)))
-    house.process.kill()  # type: ignore[union-attr]
-    house.process.wait()  # type: ignore[union-attr]
-    house.start()
-    await asyncio.gather(*(crowd.ask(Ask("short")) for _ in range(10)))
-    books = await audit(house, provider, crowd)
-    assert books.outcomes() == {"ok": 20}
-    await eventually(lambda: not [pid for pid in before if alive(pid)], "the old ones have ended", 60)
+    assert len(books.rows) >= len(MIX)
