@@ -108,7 +108,7 @@ class Desks:
 class Attempt:
     """`run` once."""
 
-    __slots__ = ("_body", "_channel", "_desks", "_dispatched_at", "_facts", "_loop", "_meter", "_number", "_outgoing",
+    __slots__ = ("_channel", "_desks", "_facts", "_loop", "_meter", "_number", "_outgoing",
                  "_price", "_principal", "_request", "_started", "_stub", "_way")  # fmt: skip
 
     def __init__(
@@ -157,8 +157,7 @@ class Attempt:
                 desks.desk.settle(attempt_id, stub)
 
     async def _pump(self, outgoing: Outgoing) -> StreamEnd:
-        self._dispatched_at = self._loop.time()
-        overhead_ms = int((self._dispatched_at - self._started) * 1000)
+        overhead_ms = int((self._loop.time() - self._started) * 1000)
         way = self._way
         request_id = to_wire("req", self._request.request_id).encode()
         self._facts = Facts(request_id, way.head, way.candidate.own is not None, self._number, overhead_ms)

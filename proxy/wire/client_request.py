@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
-
-import orjson
 
 
 @dataclass(slots=True)
@@ -32,8 +29,3 @@ class ClientRequest:
     usage_include: bool = False  # body extension `usage: {"include": true}`: usage.cost is added
     gateway_fields: tuple[str, ...] = ()  # body extensions that are ours and are removed before dispatch
     forward_headers: list[tuple[bytes, bytes]] = field(default_factory=list)  # allow-listed client headers
-
-    def parsed(self) -> dict[str, Any]:
-        """The whole body, decoded anew: only where it must be re-serialised."""
-        body: dict[str, Any] = orjson.loads(self.raw)
-        return body
