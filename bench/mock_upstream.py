@@ -1,7 +1,9 @@
 """A provider that answers at once: the cheapest correct bytes, so that what is measured is the proxy.
 
-Run as a process: `python -m bench.mock_upstream PORT [CERT KEY]`. The body decides: `"stream":true` gives 50 chunks in one write, the model
-`paced` 100 chunks 20 ms apart, anything else one JSON body. GET /stats tells what was sent.
+Run as a process: `python -m bench.mock_upstream PORT [CERT KEY]`. The body decides: `"stream":true` gives 50 events at once, a
+write each as a real provider's (asyncio's own loop sends each as it comes; uvloop would join them), the model `joined` the
+same in one write, `paced` 100 events 20 ms apart, `held` one and then silence, anything else one JSON body. GET /stats tells
+what was sent.
 """
 
 from __future__ import annotations
@@ -11,8 +13,6 @@ import json
 import ssl
 import sys
 from typing import cast
-
-import uvloop
 
 CHUNKS = 50
 PACED_CHUNKS = 100
@@ -53,7 +53,7 @@ WHOLE = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_bench\r\ncontent-length: %d\r\n\r\n%b"
     % (len(_JSON), _JSON)
 )
-BURST = _SSE_HEAD + framed(b"".join(chunk(f"word{i} ") for i in range(CHUNKS))) + _TAIL
+BURST = [_SSE_HEAD, *(framed(chunk(f"word{i} ")) for i in range(CHUNKS)), _TAIL]
 PACED = framed(chunk("word "))
 
 
@@ -87,11 +87,14 @@ class Upstream(asyncio.Protocol):
         self.stats["requests"] += 1
         if b'"stream":true' not in body:
             self.transport.write(WHOLE)
+        elif b'"held"' in body:
+            self.transport.write(_SSE_HEAD + PACED)  # and nothing more
         elif b'"paced"' in body:
             self.transport.write(_SSE_HEAD)
             self.pace(PACED_CHUNKS)
         else:
-            self.transport.write(BURST)
+            for piece in [b"".join(BURST)] if b'"joined"' in body else BURST:
+                self.transport.write(piece)
 
     def pace(self, left: int) -> None:
         assert self.transport is not None
@@ -115,4 +118,4 @@ if __name__ == "__main__":
     if len(sys.argv) > 2:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(sys.argv[2], sys.argv[3])
-    uvloop.run(main(int(sys.argv[1]), context))
+    asyncio.run(main(int(sys.argv[1]), context))

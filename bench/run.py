@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.cpu import Group, family
+from bench.memory import kib_per_stream
 from bench.mock_upstream import CHUNKS, PACED_CHUNKS
 from bench.open_loop import measure
 
@@ -37,6 +38,8 @@ providers:
   mock-tls: {{dialect: openai, base_url: "https://localhost:{tls}/v1", api_key: "bench-upstream-key"}}
 llms:
   - {{name: bench, routes: [{{provider: mock, model: bench}}], price: {{input: "0.15", cache_read: "0.075", output: "0.60"}}}}
+  - {{name: joined, routes: [{{provider: mock, model: joined}}], price: {{input: "0.15", output: "0.60"}}}}
+  - {{name: held, routes: [{{provider: mock, model: held}}], price: {{input: "0.15", output: "0.60"}}}}
   - {{name: paced, routes: [{{provider: mock, model: paced}}], price: {{input: "0.15", output: "0.60"}}}}
   - {{name: bench-tls, routes: [{{provider: mock-tls, model: bench-tls}}], price: {{input: "0.15", output: "0.60"}}}}
 upstream: {{ca_file: "{ca}"}}
@@ -150,16 +153,21 @@ def closed_loop(
     return {case: {name: lower_quartile(values) for name, values in names.items()} for case, names in seen.items()}
 
 
+def raw_request(key: str, model: str, stream: bool) -> bytes:
+    body = body_of(model, stream).encode()
+    head = (
+        f"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
 def open_loop(key: str) -> dict[str, dict[str, float]]:
     """Milliseconds at 500 requests a second: direct, through nginx, through the gateway."""
     found = {}
-    body = body_of("bench", False).encode()
+    request = raw_request(key, "bench", False)
     for name, port in {"direct": UPSTREAM, "nginx": NGINX, "gateway": GATEWAY}.items():
-        head = (
-            f"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        latencies = asyncio.run(measure(port, head.encode() + body, per_second=500, seconds=10))
+        latencies = asyncio.run(measure(port, request, per_second=500, seconds=10))
         found[name] = {"p50": latencies[len(latencies) // 2] * 1e3, "p99": latencies[int(len(latencies) * 0.99)] * 1e3}
     return found
 
@@ -193,9 +201,9 @@ def rows_in_ledger(folder: Path) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--only", choices=["plain", "stream", "paced", "tls", "latency"], nargs="*")
+    parser.add_argument("--only", choices=["plain", "stream", "paced", "tls", "latency", "memory"], nargs="*")
     options = parser.parse_args()
-    only = set(options.only or ["plain", "stream", "paced", "tls", "latency"])
+    only = set(options.only or ["plain", "stream", "paced", "tls", "latency", "memory"])
     for tool in ("nginx", "wrk", "openssl"):
         if shutil.which(tool) is None:
             sys.exit(f"`make bench` needs {tool} on the PATH (Debian: apt install nginx-light wrk openssl)")
@@ -272,6 +280,7 @@ def main() -> None:
             compare("non-stream", "bench", False, NGINX, options.rounds)
         if "stream" in only:
             compare(f"stream of {CHUNKS}", "bench", True, NGINX, options.rounds)
+            compare("in one write", "joined", True, NGINX, options.rounds)
         if "paced" in only:
             compare(f"paced {PACED_CHUNKS}", "paced", True, NGINX, max(2, options.rounds // 3), "chunk")
         if "tls" in only:
@@ -285,6 +294,14 @@ def main() -> None:
             }
             print(f"500 rps added over direct: nginx p50 +{added['nginx']['p50']:.2f} p99 +{added['nginx']['p99']:.2f} ms, "
                   f"gateway p50 +{added['gateway']['p50']:.2f} p99 +{added['gateway']['p99']:.2f} ms")  # fmt: skip
+        if "memory" in only:
+            request = raw_request(key, "held", True)
+            memory = {
+                "nginx": asyncio.run(kib_per_stream(NGINX, request, theirs["nginx"])),
+                "gateway": asyncio.run(kib_per_stream(GATEWAY, request, ours["gateway"])),
+            }
+            result["memory_kib_per_open_stream"] = memory
+            print(f"memory per open stream: nginx {memory['nginx']:.1f} KiB, gateway {memory['gateway']:.1f} KiB")
         ended = time.monotonic()
         sent = stats()["requests"] - before
         result["rows"] = rows_in_ledger(folder)

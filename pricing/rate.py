@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
-from uuid import UUID
 
 from pricing.money import BIGINT_MAX, divide_half_even
 from pricing.price import PriceItem, PriceVersion, Unpriced
@@ -29,7 +28,7 @@ STANDARD_TIERS = frozenset({"", "default", "standard", "on_demand", "auto"})
 class Line(NamedTuple):
     unit: str
     quantity: int
-    price_item_id: UUID | None  # None: this line is unpriced
+    item: PriceItem | None  # None: this line is unpriced
     list_pusd: int
 
 
@@ -79,7 +78,7 @@ def _rate_plainly(usage: Usage, plain: Mapping[str, PriceItem]) -> Rated | None:
         amount = quantity * item.price_pusd
         if item.per_units != 1:
             amount = divide_half_even(amount, item.per_units)
-        lines.append(Line(unit, quantity, item.id, amount))
+        lines.append(Line(unit, quantity, item, amount))
         total += amount
     return Rated(lines, total, True) if total <= BIGINT_MAX else None
 
@@ -107,7 +106,7 @@ def _rate_by_the_rules(usage: Usage, price: PriceVersion | Unpriced) -> Rated:
         item = _item_for(unit, of_tier, standard)
         if item is not None:
             amount = divide_half_even(quantity * item.price_pusd, item.per_units)
-            lines.append(Line(unit, quantity, item.id, amount))
+            lines.append(Line(unit, quantity, item, amount))
         else:
             lines.append(Line(unit, quantity, None, 0))
             missing.append(unit)

@@ -9,6 +9,7 @@ INPUT_UNITS = ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cach
                "input_audio", "cache_read_audio", "input_image", "cache_read_image")
 CACHED_UNITS = ("cache_read", "cache_read_audio", "cache_read_image")
 OUTPUT_UNITS = ("output", "output_audio", "output_image")
+_TEXT = {"input", "cache_read", "output"}
 _INPUT, _CACHED, _OUTPUT = frozenset(INPUT_UNITS), frozenset(CACHED_UNITS), frozenset(OUTPUT_UNITS)
 
 
@@ -35,8 +36,12 @@ class Usage:
 
     def totals(self) -> tuple[int, int, int]:
         """Input (cached ones included), cached input, output (reasoning included)."""
+        units = self.units
+        if units.keys() <= _TEXT:
+            cached_tokens = units.get("cache_read", 0)
+            return units.get("input", 0) + cached_tokens, cached_tokens, units.get("output", 0)
         input_tokens = cached_tokens = output_tokens = 0
-        for unit, quantity in self.units.items():
+        for unit, quantity in units.items():
             if unit in _OUTPUT:
                 output_tokens += quantity
             elif unit in _INPUT:

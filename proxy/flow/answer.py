@@ -12,49 +12,43 @@ from pricing.rate import Rated
 from proxy.flow.candidates import Candidate
 from proxy.outbound.response_headers import for_client
 from proxy.outbound.sink import Broken, Headers
-from proxy.settlement.usage_event import UsageEvent
 from proxy.wire.refusals import Reason, Refused
 
 _top_level = msgspec.json.Decoder(dict[str, Raw])
 
 
 class Facts(NamedTuple):
-    """What the gateway says of an attempt in `x-synapscale-*`. `static`: what all answers by its way have."""
+    """What the gateway says of an attempt in `x-synapscale-*`. `of_way`: the lines that all answers by its way have."""
 
     request_id: bytes
-    static: Headers
+    of_way: bytes
     own_key: bool
     number: int
     overhead_ms: int
 
 
-def static_head(way: Candidate) -> Headers:
-    return [
-        (b"x-synapscale-provider", way.route.provider.name.encode()),
-        (b"x-synapscale-key-source", way.key_source.encode()),
-        (b"cache-control", b"private, no-store"),
-    ]
+def head_of_way(way: Candidate) -> bytes:
+    return (
+        f"x-synapscale-provider: {way.route.provider.name}\r\nx-synapscale-key-source: {way.key_source}\r\n"
+        "cache-control: private, no-store\r\n"
+    ).encode()
 
 
-def head_for(facts: Facts, headers: Headers, cost_of: UsageEvent | None = None) -> Headers:
-    """The provider's allow-listed headers and our own. The cost only where it is known before the body."""
-    found = for_client(headers, own_key=facts.own_key)
-    found += facts.static
-    found.append((b"x-request-id", facts.request_id))
-    found.append((b"x-synapscale-attempts", b"%d" % facts.number))
-    found.append((b"x-synapscale-overhead-ms", b"%d" % facts.overhead_ms))
-    if cost_of is not None and cost_of.pricing == "priced":
-        found.append((b"x-synapscale-cost-usd", format_usd(cost_of.list_pusd).encode()))
-    return found
+def head_for(facts: Facts, headers: Headers, cost_of: Rated | None = None) -> bytes:
+    """Header lines: the provider's allow-listed ones and our own. The cost only where it is known before the body."""
+    lines = b"%bx-request-id: %b\r\nx-synapscale-attempts: %d\r\nx-synapscale-overhead-ms: %d\r\n" % (
+        facts.of_way, facts.request_id, facts.number, facts.overhead_ms,
+    )  # fmt: skip
+    for pair in for_client(headers, own_key=facts.own_key):
+        lines += b"%b: %b\r\n" % pair
+    if cost_of is not None and cost_of.priced:
+        lines += b"x-synapscale-cost-usd: %b\r\n" % format_usd(cost_of.list_pusd).encode()
+    return lines
 
 
-def refusal_head(refusal: Refused, request_id: bytes) -> Headers:
-    head = [
-        (b"content-type", b"application/json"),
-        (b"x-request-id", request_id),
-        (b"cache-control", b"private, no-store"),
-    ]
-    return head + [(name.encode(), value.encode()) for name, value in refusal.headers().items()]
+def refusal_head(refusal: Refused, request_id: bytes) -> bytes:
+    lines = b"content-type: application/json\r\nx-request-id: %b\r\ncache-control: private, no-store\r\n" % request_id
+    return lines + "".join(f"{name}: {value}\r\n" for name, value in refusal.headers().items()).encode()
 
 
 def instead_of_unread(headers: Headers, provider: str, status: int) -> tuple[Headers, bytes]:

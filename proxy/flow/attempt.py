@@ -1,16 +1,15 @@
 """One attempt: announce, send, pump, settle, and only then the end of the answer.
 
-Whatever the way out, what was announced is settled: with what is known of its usage, or, where this code is cut short, as
-`abandoned`.
+Driven by callbacks, each step by the end of the one before it: no task, future or timer of its own. Whatever the way out,
+what was announced is settled: with what is known of its usage, or, where this code fails, as `abandoned`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import NamedTuple, assert_never
+from typing import Any, NamedTuple, Protocol, TypeAlias, assert_never
 
 from pricing.rate import rate
 from pricing.usage import Usage
@@ -21,23 +20,24 @@ from proxy.flow.answer import (
     error_event,
     head_for,
     instead_of_unread,
+    refusal_head,
     truncated_refusal,
     with_cost,
 )
-from proxy.flow.events import Outcome, Source, announced, settled
-from proxy.flow.upstreams import Outgoing, Upstreams
+from proxy.flow.events import Spent, announced, attempt_fields, settled
+from proxy.flow.found import Found, Reckoned, Uncounted, nothing, of_body, of_stream, of_tail
+from proxy.flow.upstreams import Upstreams
 from proxy.flow.ways import Way
 from proxy.holds.away import StoreAway
 from proxy.holds.client import AdmitReply, Holds
 from proxy.identity.principal import Principal
-from proxy.metering.body_meter import BodyMeter, output_text
 from proxy.metering.estimate import Estimator
 from proxy.metering.stream_meter import StreamMeter
-from proxy.outbound.response_headers import is_encoded, value_of
+from proxy.outbound.response_headers import is_encoded
 from proxy.outbound.sink import Headers
 from proxy.outbound.ticker import Ticker
 from proxy.relay.client_channel import ClientChannel
-from proxy.relay.pump import PumpPolicy, pump
+from proxy.relay.pump import Pump, PumpPolicy
 from proxy.relay.stream_end import (
     Answered,
     ClientLeft,
@@ -45,16 +45,14 @@ from proxy.relay.stream_end import (
     EndedWithoutDone,
     Finished,
     PassedUnread,
-    Progress,
     StreamEnd,
     UpstreamBroke,
 )
 from proxy.settlement.desk import Desk
-from proxy.settlement.usage_event import UsageEvent
 from proxy.telemetry.clock import Clock
 from proxy.telemetry.metrics import Metrics
 from proxy.wire.client_request import ClientRequest
-from proxy.wire.ids import moment_of, to_wire, uuid7
+from proxy.wire.ids import moment_of, uuid7
 from proxy.wire.refusals import Reason, Refused
 
 log = logging.getLogger(__name__)
@@ -63,14 +61,7 @@ log = logging.getLogger(__name__)
 _OTHER_ROUTE = frozenset([408, 429, 500, 502, 503, 504, 529])
 # A refused own key, under own_then_global only.
 _OTHER_KEY = frozenset([401, 402, 403, 429])
-
-
-class Stale(Exception):
-    """What this process knows of the workspace or the catalog is behind: read again, then come back."""
-
-    def __init__(self, reply: AdmitReply) -> None:
-        super().__init__("stale")
-        self.reply = reply
+_REQUEST_IDS = frozenset([b"x-request-id", b"request-id", b"apim-request-id"])
 
 
 class Failed(NamedTuple):
@@ -81,14 +72,24 @@ class Failed(NamedTuple):
     deliver: Callable[[], None]
 
 
-class _Found(NamedTuple):
-    """What an attempt is settled with."""
+class Served(NamedTuple):
+    """The client has its answer, or has left."""
 
-    usage: Usage
-    source: Source
-    outcome: Outcome
-    raw_usage: str | None
-    error_code: str | None
+
+class Stale(NamedTuple):
+    """Nothing was sent: what this process knows of the workspace or the catalog is behind. Read again, then come back."""
+
+    reply: AdmitReply
+
+
+Ended: TypeAlias = Served | Failed | Stale | Refused
+_SERVED = Served()
+
+
+class Spawn(Protocol):
+    """Runs what takes longer than a callback, in a task that somebody holds."""
+
+    def __call__(self, work: Coroutine[Any, Any, None], name: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,250 +107,294 @@ class Desks:
 
 
 class Attempt:
-    """`run` once."""
+    """`begin` once; `ended` is called once, unless `begin` raises."""
 
-    __slots__ = ("_channel", "_desks", "_facts", "_loop", "_meter", "_number", "_outgoing",
-                 "_price", "_principal", "_request", "_started", "_stub", "_way")  # fmt: skip
+    __slots__ = ("_attempt_id", "_body", "_cancelled", "_channel", "_desks", "_ended", "_facts", "_fields", "_held", "_loop", "_meter",
+                 "_number", "_outgoing", "_progress", "_pump", "_rated", "_release", "_request", "_request_id", "_spawn", "_started",
+                 "_stub", "_then", "_usage", "way")  # fmt: skip
 
     def __init__(
         self,
         desks: Desks,
         request: ClientRequest,
-        principal: Principal,
+        request_id: bytes,
         way: Way,
         channel: ClientChannel,
         started: float,
         number: int,
+        ended: Callable[[Ended], None],
+        spawn: Spawn,
     ) -> None:
         self._desks = desks
         self._request = request
-        self._principal = principal
-        self._way = way
+        self._request_id = request_id
+        self.way = way
         self._channel = channel
         self._started = started
         self._number = number
-        self._loop = asyncio.get_running_loop()
+        self._ended = ended
+        self._spawn = spawn
+        self._loop = desks.desk.loop
+        self._held = False
+        self._cancelled = False
+        self._pump: Pump | None = None
+        self._meter: StreamMeter | None = None
 
-    async def run(self, global_epoch: int) -> Failed | None:
-        """None: the client has its answer, or has left. Raises `Stale` and `Refused` before anything was sent."""
-        desks, request, principal = self._desks, self._request, self._principal
-        way = self._way
+    def begin(self, principal: Principal, global_epoch: int) -> None:
+        """Raises `Refused`: nothing was announced."""
+        desks, request, way = self._desks, self._request, self.way
         outgoing = self._outgoing = desks.upstreams.outgoing(way.candidate, way.prepared, principal, request)
         now_ms = desks.clock.now_ms()
-        attempt_id = uuid7(now_ms)
-        price = self._price = way.price_at(now_ms, moment_of(attempt_id))
-        stub = self._stub = announced(
-            way.prototype, attempt_id, self._number, request, prompt_estimate_tokens(outgoing.body), price
+        attempt_id = self._attempt_id = uuid7(now_ms)
+        in_force = now_ms < way.until_ms
+        price = way.price if in_force else way.price_at(moment_of(attempt_id))
+        fields = self._fields = attempt_fields(
+            way.constant, way.candidate.account, price, attempt_id, self._number, request
         )
+        prompt_tokens = prompt_estimate_tokens(outgoing.body)
+        if in_force and way.announcement is not None:
+            stub = way.announcement.written(fields.fixed, prompt_tokens)
+        else:
+            stub = announced(fields, prompt_tokens)
+        self._stub = stub
         scope = desks.holds.scope(principal.shard, principal.workspace_id)
         try:
-            reply = await desks.desk.open(scope, stub, (principal.workspace_epoch, global_epoch))
+            desks.desk.announce(scope, attempt_id, stub, (principal.workspace_epoch, global_epoch), self._announced)
         except StoreAway as away:
             raise store_away() from away
-        if reply.kind != "held":
-            raise Stale(reply)
-        try:
-            return await self._end(await self._pump(outgoing))
-        finally:
-            if attempt_id in desks.desk.in_flight:
-                # Only a bug or the end of this process comes by here; the stub is what the sweeper would write too.
-                desks.metrics.add(desks.metrics.bugs, "attempt_cut_short")
-                desks.desk.settle(attempt_id, stub)
 
-    async def _pump(self, outgoing: Outgoing) -> StreamEnd:
+    def cancel(self) -> None:
+        """The process ends. What is in flight is settled by the stub, as the sweeper would; `ended` may still be called."""
+        self._cancelled = True
+        if self._pump is not None:
+            self._pump.cancel()
+        self._cut_short()
+
+    def _announced(self, reply: AdmitReply | StoreAway) -> None:
+        if isinstance(reply, StoreAway):
+            log.info("an attempt was not announced: %s", reply)
+            self._ended(store_away())
+        elif reply.kind != "held":
+            self._ended(Stale(reply))
+        elif self._cancelled:
+            self._desks.desk.void(self._attempt_id)
+        else:
+            self._held = True
+            try:
+                self._send()
+            except Exception:
+                log.exception("an attempt failed by a bug")
+                self._failed()
+
+    def _send(self) -> None:
+        way, desks = self.way, self._desks
         overhead_ms = int((self._loop.time() - self._started) * 1000)
-        way = self._way
-        request_id = to_wire("req", self._request.request_id).encode()
-        self._facts = Facts(request_id, way.head, way.candidate.own is not None, self._number, overhead_ms)
-        self._meter = StreamMeter(
-            way.prepared.reader,
+        self._facts = Facts(self._request_id, way.head, way.candidate.own is not None, self._number, overhead_ms)
+        pump = self._pump = Pump(
+            self._channel, self._make_meter, desks.policy, self._head, self._request.stream, desks.ticker, self._loop,
+            self._pumped,
+        )  # fmt: skip
+        pump.start(self._outgoing.start)
+
+    def _make_meter(self) -> StreamMeter:
+        outgoing = self._outgoing
+        meter = self._meter = StreamMeter(
+            self.way.prepared.reader,
             strip_usage_chunk=outgoing.strip_usage_chunk,
             clean_error=outgoing.clean,
             annotate=self._annotate if self._request.usage_include else None,
         )
-        return await pump(
-            outgoing.start, self._channel, self._meter, self._desks.policy, begin=self._begin, stream=self._request.stream,
-            ticker=self._desks.ticker,
-        )  # fmt: skip
+        return meter
 
     def _annotate(self, data: bytes, usage: Usage) -> bytes:
-        return with_cost(data, rate(usage, self._price))
+        return with_cost(data, rate(usage, self._fields.price))
 
-    def _begin(self, status: int, headers: Headers) -> Headers:
+    def _head(self, headers: Headers) -> bytes:
         return head_for(self._facts, headers)
 
     # ---- how it ended
 
-    async def _end(self, end: StreamEnd) -> Failed | None:
-        match end:
-            case Answered(progress=progress, body=body):
-                return await self._answered(progress, body)
-            case Finished(progress=progress, release=release):
-                await self._settle(progress, await self._of_stream("ok"))
-                release()
-            case EndedWithoutDone(progress=progress, release=release):
-                await self._ended_without_done(progress, release)
-            case PassedUnread(progress=progress, release=release, tail=tail):
-                await self._settle(progress, await self._of_tail(tail))
-                release()
-            case ClientLeft():
-                await self._client_left(end)
-            case UpstreamBroke():
-                return await self._broke(end)
-            case _:
-                assert_never(end)
-        return None
+    def _pumped(self, end: StreamEnd) -> None:
+        self._pump = None  # the two hold each other
+        self._progress = end.progress
+        try:
+            match end:
+                case Answered():
+                    self._answered(end)
+                case Finished():
+                    self._release = end.release
+                    self._reckon(of_stream(self._meter, "ok"), self._release_and_end)
+                case EndedWithoutDone():
+                    self._ended_without_done(end)
+                case PassedUnread():
+                    self._release = end.release
+                    self._reckon(of_tail(self.way.prepared.reader, end.tail), self._release_and_end)
+                case ClientLeft():
+                    self._client_left(end)
+                case UpstreamBroke():
+                    self._broke(end)
+                case _:
+                    assert_never(end)
+        except Exception:
+            log.exception("an attempt failed by a bug")
+            self._failed()
 
-    async def _answered(self, progress: Progress, body: bytes) -> Failed | None:
-        status = progress.status or 502
-        clean = self._outgoing.clean
+    def _release_and_end(self) -> None:
+        self._release()
+        self._ended(_SERVED)
+
+    def _answered(self, end: Answered) -> None:
+        progress, body = end.progress, end.body
+        status, clean = progress.status or 502, self._outgoing.clean
         if 200 <= status < 300:
-            found = await self._of_body(body, "ok")
-            event = await self._settle(progress, found)
-            if self._request.usage_include and found.outcome == "ok":
-                body = self._annotate(body, found.usage)
-            elif found.outcome != "ok" and clean is not None:
+            found = of_body(self.way.prepared.reader, body, "ok")
+            if found.outcome != "ok" and clean is not None:
                 body = clean(body)
-            self._send(status, head_for(self._facts, progress.headers, event), body)
-            return None
-        await self._settle(progress, _Found(Usage(), "none", "upstream_error", None, f"http_{status}"))
-        if status in (401, 403) and self._way.candidate.own is None:
-            log.warning("the provider %s refuses the global key: HTTP %s", self._way.route.provider.name, status)
+            self._body = body
+            self._reckon(found, self._deliver)
+            return
+        if status in (401, 403) and self.way.candidate.own is None:
+            log.warning("the provider %s refuses the global key: HTTP %s", self.way.route.provider.name, status)
         headers = progress.headers
         if progress.oversized or (clean is not None and is_encoded(headers)):
-            headers, body = instead_of_unread(headers, self._way.route.provider.name, status)
+            headers, body = instead_of_unread(headers, self.way.route.provider.name, status)
         elif clean is not None:
             body = clean(body)
         head = head_for(self._facts, headers)
-        return Failed(status in _OTHER_ROUTE, status in _OTHER_KEY, lambda: self._send(status, head, body))
+        failed = Failed(status in _OTHER_ROUTE, status in _OTHER_KEY, lambda: self._channel.answer(status, head, body))
+        self._settle(nothing(f"http_{status}"), lambda: self._ended(failed))
 
-    async def _ended_without_done(self, progress: Progress, release: Callable[[], None]) -> None:
+    def _deliver(self) -> None:
+        progress = self._progress
+        head = head_for(self._facts, progress.headers, self._rated)
+        body = self._body if not self._request.usage_include else self._annotate(self._body, self._usage)
+        self._channel.answer(progress.status or 502, head, body)
+        self._ended(_SERVED)
+
+    def _ended_without_done(self, end: EndedWithoutDone) -> None:
         meter = self._meter
+        assert meter is not None
         meter.finish()
         if meter.ended or meter.error_seen:
-            await self._settle(progress, await self._of_stream("ok"))
-            release()
+            self._release = end.release
+            self._reckon(of_stream(self._meter, "ok"), self._release_and_end)
             return
-        await self._settle(progress, await self._of_stream("upstream_error", "truncated"))
-        self._channel.finish(error_event(truncated_refusal(self._way.route.provider.name)))
+        event = error_event(truncated_refusal(self.way.route.provider.name))
+        self._release = lambda: self._channel.finish(event)
+        self._reckon(of_stream(meter, "upstream_error", "truncated"), self._release_and_end)
 
-    async def _client_left(self, end: ClientLeft) -> None:
+    def _client_left(self, end: ClientLeft) -> None:
         progress = end.progress
+        self._release = _nothing
         if end.drained is Drained.NOT_DISPATCHED:
-            self._desks.desk.void(self._stub.attempt_id)
+            self._held = False
+            self._desks.desk.void(self._attempt_id)
+            self._ended(_SERVED)
         elif progress.status is None and end.drained is Drained.BROKE:
-            await self._settle(progress, _Found(Usage(), "none", "upstream_error", None, "broke_unanswered"))
+            self._settle(nothing("broke_unanswered"), self._release_and_end)
         elif progress.status is not None and progress.status >= 400:
-            await self._settle(progress, _Found(Usage(), "none", "upstream_error", None, f"http_{progress.status}"))
+            self._settle(nothing(f"http_{progress.status}"), self._release_and_end)
         elif end.body is not None:
-            await self._settle(progress, await self._of_body(end.body, "client_abort"))
+            self._reckon(of_body(self.way.prepared.reader, end.body, "client_abort"), self._release_and_end)
         else:
-            self._meter.finish()
-            await self._settle(progress, await self._of_stream("client_abort"))
+            if self._meter is not None:
+                self._meter.finish()
+            self._reckon(of_stream(self._meter, "client_abort"), self._release_and_end)
 
-    async def _broke(self, end: UpstreamBroke) -> Failed | None:
-        provider = self._way.route.provider.name
+    def _broke(self, end: UpstreamBroke) -> None:
+        provider = self.way.route.provider.name
         log.warning("the provider %s broke: %s %s", provider, end.reason.value, end.detail)
         refusal = broken_refusal(provider, end.reason)
         progress = end.progress
         if not progress.head_sent:
             # A POST that was written and died unanswered may have been billed: this row says so, and it is not sent again
             # to the same route.
-            await self._settle(progress, _Found(Usage(), "none", "upstream_error", None, end.reason.value))
-            return Failed(True, False, lambda: self._refuse(refusal))
-        self._meter.finish(drop_unfinished=True)
-        await self._settle(progress, await self._of_stream("upstream_error", end.reason.value))
-        if progress.framed:
-            self._channel.finish(error_event(refusal))
-        else:
-            self._channel.abort()
-        return None
-
-    # ---- what was consumed
-
-    async def _of_stream(self, outcome: Outcome, error_code: str | None = None) -> _Found:
-        meter = self._meter
-        if meter.error_seen and outcome == "ok":
-            outcome, error_code = "upstream_error", "error_in_stream"
-        if meter.decode_errors:
-            self._desks.metrics.add(self._desks.metrics.bugs, "usage_unreadable", by=meter.decode_errors)
-        if meter.usage is not None:
-            rest = "" if outcome == "ok" else meter.output_text()
-            if rest:
-                said = await self._desks.estimator.count(rest, self._way.route.upstream_model)
-                meter.usage.units["output"] = meter.usage.units.get("output", 0) + said
-                return _Found(meter.usage, "estimated", outcome, meter.raw_usage, error_code)
-            return _Found(meter.usage, "provider", outcome, meter.raw_usage, error_code)
-        if outcome == "upstream_error" and not meter.saw_content:
-            return _Found(Usage(), "none", outcome, None, error_code)
-        return await self._estimate(meter.output_text(), outcome, error_code)
-
-    async def _of_body(self, body: bytes, outcome: Outcome) -> _Found:
-        meter = BodyMeter(self._way.prepared.reader)
-        usage, raw_usage = meter.read(body)
-        error_code = None
-        if meter.error_seen:
-            outcome, error_code = "upstream_error", "error_in_body"
-        if meter.decode_errors:
-            self._desks.metrics.add(self._desks.metrics.bugs, "usage_unreadable", by=meter.decode_errors)
-        if usage is not None:
-            return _Found(usage, "provider", outcome, raw_usage, error_code)
-        if meter.error_seen:
-            return _Found(Usage(), "none", outcome, None, error_code)
-        return await self._estimate(output_text(body), outcome, error_code)
-
-    async def _of_tail(self, tail: bytes) -> _Found:
-        """A body too large to hold: providers put usage last."""
-        at = tail.rfind(b'"usage"')
-        usage, raw_usage = BodyMeter(self._way.prepared.reader).read(b"{" + tail[at:]) if at >= 0 else (None, None)
-        if usage is not None:
-            return _Found(usage, "provider", "ok", raw_usage, None)
-        return await self._estimate("", "ok", "unread")
-
-    async def _estimate(self, text: str, outcome: Outcome, error_code: str | None) -> _Found:
-        usage = await self._desks.estimator.estimate_chat(self._outgoing.body, text, self._way.route.upstream_model)
-        return _Found(usage, "estimated", outcome, None, error_code)
+            body, head = refusal.body(), refusal_head(refusal, self._request_id)
+            failed = Failed(True, False, lambda: self._channel.answer(refusal.status, head, body))
+            self._settle(nothing(end.reason.value), lambda: self._ended(failed))
+            return
+        if self._meter is not None:
+            self._meter.finish(drop_unfinished=True)
+        channel = self._channel
+        self._release = (lambda: channel.finish(error_event(refusal))) if progress.framed else channel.abort
+        self._reckon(of_stream(self._meter, "upstream_error", end.reason.value), self._release_and_end)
 
     # ---- settlement
 
-    async def _settle(self, progress: Progress, found: _Found) -> UsageEvent:
-        """Done when Redis or the spool has the event: only after this may the client see the end."""
-        usage, source, outcome, raw_usage, error_code = found
-        event = settled(self._stub, self._price, usage=usage, source=source, outcome=outcome, raw_usage=raw_usage)
-        started = self._started
-        event.upstream_status = progress.status
-        event.error_code = error_code
-        event.latency_ms = int((self._loop.time() - started) * 1000)
-        event.overhead_ms = self._facts.overhead_ms
-        if progress.first_piece_at is not None:
-            event.first_token_ms = int((progress.first_piece_at - started) * 1000)
-        event.upstream_request_id = _request_id(progress.headers)
-        self._count(event)
-        await self._desks.desk.settle(event.attempt_id, event)
-        return event
+    def _reckon(self, reckoned: Reckoned, then: Callable[[], None]) -> None:
+        if isinstance(reckoned, Found):
+            self._settle(reckoned, then)
+        else:
+            self._spawn(self._count(reckoned, then), "estimate an answer")
 
-    def _count(self, event: UsageEvent) -> None:
-        metrics, provider = self._desks.metrics, event.provider
-        metrics.add(metrics.attempts, provider, event.outcome)
-        metrics.add(metrics.tokens, provider, "input", by=event.input_tokens)
-        metrics.add(metrics.tokens, provider, "output", by=event.output_tokens)
-        if event.pricing == "unpriced":
-            metrics.add(metrics.unpriced, provider)
-        if event.usage_source == "estimated":
-            metrics.add(metrics.estimated, provider)
+    async def _count(self, uncounted: Uncounted, then: Callable[[], None]) -> None:
+        text, outcome, error_code, usage, raw_usage, unreadable = uncounted
+        estimator, model = self._desks.estimator, self.way.route.upstream_model
+        try:
+            if usage is None:
+                usage = await estimator.estimate_chat(self._outgoing.body, text, model)
+            else:
+                usage.units["output"] = usage.units.get("output", 0) + await estimator.count(text, model)
+            self._settle(Found(usage, "estimated", outcome, raw_usage, error_code, unreadable), then)
+        except Exception:
+            log.exception("an attempt failed by a bug")
+            self._failed()
 
-    def _send(self, status: int, head: Headers, body: bytes) -> None:
-        self._channel.start(status, head, length=len(body))
-        self._channel.finish(body)
+    def _settle(self, found: Found, then: Callable[[], None]) -> None:
+        """`then` when Redis or the spool has the event: only after this may the client see the end."""
+        usage, source, outcome, raw_usage, error_code, unreadable = found
+        self._usage = usage
+        fields, progress, started = self._fields, self._progress, self._started
+        rated = self._rated = rate(usage, fields.price)
+        first_at = progress.first_piece_at
+        event = settled(
+            fields,
+            Spent(
+                usage, rated, source, outcome, progress.status, int((self._loop.time() - started) * 1000),
+                self._facts.overhead_ms, None if first_at is None else int((first_at - started) * 1000), raw_usage,
+                error_code, _request_id(progress.headers),
+            ),
+        )  # fmt: skip
+        metrics = self._desks.metrics
+        metrics.attempt(self.way.route.provider.name, outcome, usage, rated.priced, source)
+        if unreadable:
+            metrics.add(metrics.bugs, "usage_unreadable", by=unreadable)
+        self._held = False
+        self._then = then
+        self._desks.desk.settle(self._attempt_id, event, self._settled)
 
-    def _refuse(self, refusal: Refused) -> None:
-        raise refusal
+    def _settled(self) -> None:
+        then, self._then = self._then, _nothing
+        try:
+            then()
+        except Exception:
+            log.exception("an attempt failed by a bug")
+            self._failed()
+
+    def _cut_short(self) -> None:
+        if self._held:
+            self._held = False
+            if self._attempt_id in self._desks.desk.in_flight:
+                self._desks.desk.settle(self._attempt_id, self._stub, _nothing)
+
+    def _failed(self) -> None:
+        """Settled as the sweeper would; whoever hears of the end tells the client."""
+        self._desks.metrics.add(self._desks.metrics.bugs, "attempt_cut_short")
+        if self._pump is not None:
+            self._pump.cancel()
+        self._cut_short()
+        self._ended(
+            Refused(Reason.BUG, "Internal error. Please try again, and report the request id if it stays.")
+        )
+
+
+def _nothing() -> None:
+    return None
 
 
 def _request_id(headers: Headers) -> str | None:
-    for name in (b"x-request-id", b"request-id", b"apim-request-id"):
-        value = value_of(headers, name)
-        if value is not None:
+    for name, value in headers:
+        if name in _REQUEST_IDS:
             return value.decode("latin-1")[:200]
     return None
 

@@ -1,21 +1,24 @@
-"""Usage → the event of an attempt: what is announced before the first byte, and what is settled at the end."""
+"""Usage → the event of an attempt: what is announced before the first byte, and what is settled at the end.
+
+Events are written as JSON text around what is constant of a way (a tenth of the time of a struct); their fields are those
+of `UsageEvent`, as a test proves by decoding them.
+"""
 
 from __future__ import annotations
 
-from copy import copy
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 from uuid import UUID
+
+import msgspec
 
 from pricing.money import BIGINT_MAX
 from pricing.price import PriceVersion, Unpriced
-from pricing.rate import rate, tier_name
+from pricing.rate import Rated, rate, tier_name
 from pricing.usage import Usage
 from proxy.flow.candidates import Candidate
 from proxy.identity.principal import Principal
-from proxy.settlement.charge import charge
-from proxy.settlement.usage_event import UsageEvent
+from proxy.settlement.charge import charges
 from proxy.wire.client_request import ClientRequest
-from proxy.wire.ids import NIL
 
 Outcome = Literal["ok", "client_abort", "upstream_error", "abandoned"]
 Price: TypeAlias = PriceVersion | Unpriced
@@ -24,76 +27,159 @@ Source = Literal["provider", "estimated", "none"]
 # Only the provider's own words are stored, and only this many of them.
 RAW_USAGE_MAX = 8192
 
+# Times any prompt that a body can hold it stays within a bigint.
+_PLAIN_MOST_PUSD = BIGINT_MAX >> 30
+_json = msgspec.json.Encoder().encode
 
-def prototype(principal: Principal, way: Candidate, llm: str, surface: str) -> UsageEvent:
-    """What the announcements of a key's requests for an llm have in common."""
+
+def constant_fields(principal: Principal, way: Candidate, llm: str, surface: str) -> bytes:
+    """What the events of a key's requests for an llm have in common: JSON members, each behind a comma."""
     route, own = way.route, way.own
-    return UsageEvent(
-        attempt_id=NIL,
-        request_id=NIL,
-        shard=principal.shard,
-        workspace_id=principal.workspace_id,
-        user_id=principal.user_id,
-        virtual_key_id=principal.key_id,
-        llm=llm,
-        provider=route.provider.name,
-        upstream_model=route.upstream_model,
-        surface=surface,
-        key_source=way.key_source,
-        provider_account=way.account,
-        user_variable_id=None if own is None else own.user_variable_id,
-        usage_source="estimated",
-        outcome="abandoned",
-    )
+    fields: dict[str, object] = {
+        "shard": principal.shard,
+        "workspace_id": principal.workspace_id,
+        "user_id": principal.user_id,
+        "virtual_key_id": principal.key_id,
+        "llm": llm,
+        "provider": route.provider.name,
+        "upstream_model": route.upstream_model,
+        "surface": surface,
+        "key_source": way.key_source,
+        "provider_account": way.account,
+    }
+    if own is not None:
+        fields["user_variable_id"] = own.user_variable_id
+    return b"," + _json(fields)[1:-1]
 
 
-def announced(
-    common: UsageEvent, attempt_id: UUID, number: int, request: ClientRequest, prompt_tokens: int, price: Price
-) -> UsageEvent:
+class AttemptFields(NamedTuple):
+    """`fixed`: the members that announcement and final event of an attempt share, from the opening brace on."""
+
+    fixed: bytes
+    account: str  # own | ours
+    price: Price
+
+
+class Spent(NamedTuple):
+    """How an attempt ended. Times in ms; `rated` is `rate(usage, price)`."""
+
+    usage: Usage
+    rated: Rated
+    source: Source
+    outcome: Outcome
+    upstream_status: int | None
+    latency_ms: int
+    overhead_ms: int
+    first_token_ms: int | None
+    raw_usage: str | None
+    error_code: str | None
+    upstream_request_id: str | None
+
+
+def attempt_fields(
+    constant: bytes, account: str, price: Price, attempt_id: UUID, number: int, request: ClientRequest
+) -> AttemptFields:
+    more = b""
+    if request.stream:
+        more = b',"stream":true'
+    if number > 1:
+        more += b',"attempt_number":%d' % number
+    if request.end_user is not None:
+        more += b',"end_user":%b' % _json(request.end_user)
+    fixed = b'{"attempt_id":"%032x","request_id":"%032x"%b%b' % (
+        attempt_id.int, request.request_id.int, constant, more,
+    )  # fmt: skip
+    return AttemptFields(fixed, account, price)
+
+
+def announced(fields: AttemptFields, prompt_tokens: int) -> bytes:
     """The event that stands if nobody is left to settle: an estimate of the prompt, no output."""
-    event = copy(common)
-    event.attempt_id = attempt_id
-    event.request_id = request.request_id
-    event.attempt_number = number
-    event.end_user = request.end_user
-    event.stream = request.stream
-    _consumed(event, Usage({"input": prompt_tokens}), price)
-    return event
+    usage = Usage({"input": prompt_tokens})
+    consumed = _consumed(usage, rate(usage, fields.price), fields.account)
+    return b'%b,"usage_source":"estimated","outcome":"abandoned"%b}' % (fields.fixed, consumed)
 
 
-def settled(
-    stub: UsageEvent, price: Price, *, usage: Usage, source: Source, outcome: Outcome, raw_usage: str | None = None
-) -> UsageEvent:
-    """The final event of an announced attempt; the caller adds times and the provider's words."""
-    event = copy(stub)
-    event.outcome = outcome
-    event.usage_source = source
-    event.raw_usage = raw_usage if raw_usage is None else raw_usage[:RAW_USAGE_MAX]
-    _consumed(event, usage, price)
-    return event
+class PlainAnnouncement(NamedTuple):
+    """`announced` at a price per input token that does not depend on anything: one figure, one product."""
+
+    text: bytes
+    price_pusd: int
+    charged: bool
+
+    def written(self, fixed: bytes, prompt_tokens: int) -> bytes:
+        cost = prompt_tokens * self.price_pusd
+        owed = cost if self.charged else 0
+        return self.text % (fixed, prompt_tokens, cost, owed, prompt_tokens, cost, owed)
 
 
-def _consumed(event: UsageEvent, usage: Usage, price: Price) -> None:
-    rated = rate(usage, price)
-    units: list[str] = []
+def plain_announcement(price: Price, account: str) -> PlainAnnouncement | None:
+    item = None if isinstance(price, Unpriced) or price.plain is None else price.plain.get("input")
+    if item is None or item.per_units != 1 or item.price_pusd > _PLAIN_MOST_PUSD:
+        return None
+    text = (
+        b'%%b,"usage_source":"estimated","outcome":"abandoned","units":["input"],"price_item_ids":["%032x"],'
+        b'"quantities":[%%d],"line_list_pusd":[%%d],"line_charge_pusd":[%%d],"input_tokens":%%d,"output_tokens":0,'
+        b'"list_pusd":%%d,"charge_pusd":%%d}' % item.id.int
+    )
+    return PlainAnnouncement(text, item.price_pusd, account == "ours")
+
+
+def settled(fields: AttemptFields, spent: Spent) -> bytes:
+    """The final event of an announced attempt."""
+    rest = _consumed(spent.usage, spent.rated, fields.account)
+    if spent.upstream_status is not None:
+        rest += b',"upstream_status":%d' % spent.upstream_status
+    if spent.first_token_ms is not None:
+        rest += b',"first_token_ms":%d' % spent.first_token_ms
+    if spent.raw_usage is not None:
+        rest += b',"raw_usage":%b' % _json(spent.raw_usage[:RAW_USAGE_MAX])
+    if spent.error_code is not None:
+        rest += b',"error_code":%b' % _json(spent.error_code)
+    if spent.upstream_request_id is not None:
+        rest += b',"upstream_request_id":%b' % _json(spent.upstream_request_id)
+    return b'%b,"usage_source":"%b","outcome":"%b","latency_ms":%d,"overhead_ms":%d%b}' % (
+        fields.fixed, spent.source.encode(), spent.outcome.encode(), spent.latency_ms, spent.overhead_ms, rest,
+    )  # fmt: skip
+
+
+def _consumed(usage: Usage, rated: Rated, account: str) -> bytes:
+    units: list[bytes] = []
+    items: list[bytes] = []
     quantities: list[int] = []
-    items: list[UUID | None] = []
     amounts: list[int] = []
     for unit, quantity, item, amount in rated.lines:
-        units.append(unit)
+        units.append(b'"%b"' % unit.encode())
+        items.append(b"null" if item is None else b'"%032x"' % item.id.int)
         quantities.append(quantity)
-        items.append(item)
         amounts.append(amount)
-    event.units, event.quantities, event.price_item_ids, event.line_list_pusd = units, quantities, items, amounts
-    event.list_pusd = rated.list_pusd
-    event.pricing = "priced" if rated.priced else "unpriced"
-    event.service_tier = "" if usage.service_tier is None else tier_name(usage.service_tier)
-    totals = usage.totals()
-    event.input_tokens, event.cached_tokens, event.output_tokens = totals
-    event.reasoning_tokens = usage.reasoning_tokens
-    if max(totals) > BIGINT_MAX or min(totals) < 0 or (usage.reasoning_tokens or 0) > BIGINT_MAX:
+    charged = charges(account, amounts)
+    # A list of integers looks the same in Python and in JSON.
+    text = b',"units":[%b],"price_item_ids":[%b],"quantities":%a,"line_list_pusd":%a,"line_charge_pusd":%a' % (
+        b",".join(units), b",".join(items), quantities, amounts, charged,
+    )  # fmt: skip
+    input_tokens, cached_tokens, output_tokens = usage.totals()
+    reasoning = usage.reasoning_tokens
+    if not (0 <= cached_tokens <= input_tokens <= BIGINT_MAX and 0 <= output_tokens <= BIGINT_MAX) or (
+        reasoning is not None and reasoning > BIGINT_MAX
+    ):
         # A provider's absurd count is unpriced by `rate`, and must not be a poisoned row.
-        event.input_tokens, event.cached_tokens, event.output_tokens = (min(max(t, 0), BIGINT_MAX) for t in totals)
-        event.reasoning_tokens = None
-    event.usage_inconsistent = usage.inconsistent
-    charge(event)
+        input_tokens, cached_tokens, output_tokens = map(_clamped, (input_tokens, cached_tokens, output_tokens))
+        reasoning = None
+    text += b',"input_tokens":%d,"output_tokens":%d,"list_pusd":%d,"charge_pusd":%d' % (
+        input_tokens, output_tokens, rated.list_pusd, sum(charged),
+    )  # fmt: skip
+    if cached_tokens:
+        text += b',"cached_tokens":%d' % cached_tokens
+    if reasoning is not None:
+        text += b',"reasoning_tokens":%d' % reasoning
+    if not rated.priced:
+        text += b',"pricing":"unpriced"'
+    if usage.service_tier is not None and (tier := tier_name(usage.service_tier)):
+        text += b',"service_tier":%b' % _json(tier)
+    if usage.inconsistent:
+        text += b',"usage_inconsistent":true'
+    return text
+
+
+def _clamped(tokens: int) -> int:
+    return min(max(tokens, 0), BIGINT_MAX)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from typing import Protocol
 from uuid import UUID
 
@@ -18,20 +17,17 @@ log = logging.getLogger(__name__)
 
 
 class LiveChannel(ClientChannel, Protocol):
-    def cut(self, status: int, head: Iterable[tuple[bytes, bytes]], body: bytes, event: bytes) -> None:
+    def cut(self, status: int, head: bytes, body: bytes, event: bytes) -> None:
         """Ends the answer from our side; the client counts as gone from then on."""
 
 
-class Live:
+class Live(Protocol):
     """One request under way."""
 
-    __slots__ = ("channel", "principal", "request_id", "token")
-
-    def __init__(self, token: str, request_id: bytes, channel: LiveChannel) -> None:
-        self.token = token
-        self.request_id = request_id
-        self.channel = channel
-        self.principal: Principal | None = None
+    token: str
+    request_id: bytes
+    channel: LiveChannel
+    principal: Principal
 
 
 class LiveRequests:
@@ -40,10 +36,8 @@ class LiveRequests:
         self._live: dict[Live, None] = {}
         self._checks: dict[UUID, asyncio.Task[None]] = {}
 
-    def enter(self, token: str, request_id: bytes, channel: LiveChannel) -> Live:
-        live = Live(token, request_id, channel)
+    def enter(self, live: Live) -> None:
         self._live[live] = None
-        return live
 
     def leave(self, live: Live) -> None:
         self._live.pop(live, None)
@@ -81,4 +75,4 @@ def _cut(live: Live, refusal: Refused) -> None:
 
 def _is_behind(live: Live, workspace_id: UUID, epoch: int) -> bool:
     principal = live.principal
-    return principal is not None and principal.workspace_id == workspace_id and principal.workspace_epoch < epoch
+    return principal.workspace_id == workspace_id and principal.workspace_epoch < epoch

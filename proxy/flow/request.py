@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol, assert_never
 from uuid import UUID
 
 from proxy.catalog.cache import CatalogCache
-from proxy.flow.attempt import Attempt, Desks, Failed, Stale, store_away
-from proxy.flow.live import Live, LiveChannel, LiveRequests
+from proxy.flow.attempt import Attempt, Desks, Ended, Failed, Served, Stale, store_away
+from proxy.flow.live import LiveChannel, LiveRequests
 from proxy.flow.ways import Way, Ways
 from proxy.holds.away import StoreAway
 from proxy.holds.client import AdmitReply
@@ -17,7 +18,7 @@ from proxy.identity.principal import Principal
 from proxy.identity.resolve import Resolver
 from proxy.storage.postgres import POSTGRES_AWAY
 from proxy.wire.client_request import ClientRequest
-from proxy.wire.ids import NIL, to_wire
+from proxy.wire.ids import NIL
 from proxy.wire.refusals import Reason, Refused
 
 log = logging.getLogger(__name__)
@@ -44,16 +45,24 @@ class RequestFlow:
     """One per gateway."""
 
     def __init__(self, desks: Desks, resolver: Resolver, catalog: CatalogCache, epochs: Epochs) -> None:
-        self._desks = desks
+        self.desks = desks
         self._resolver = resolver
-        self._catalog = catalog
+        self.catalog = catalog
         self._epochs = epochs
-        self._ways = Ways(desks.upstreams, desks.clock)
+        self.ways = Ways(desks.upstreams, desks.clock)
         self._live = LiveRequests(resolver)
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def on_epochs(self, workspace_id: UUID, workspace_epoch: int | None, global_epoch: int | None) -> None:
         """A lease renewal saw these epochs: a revocation also ends answers that are under way."""
         self._live.on_epoch(workspace_id, workspace_epoch)
+
+    def digest(self, token: str) -> bytes:
+        return self._resolver.digest(token)
+
+    def peek(self, digest: bytes) -> Principal | None:
+        """Whose token it is, from the cache; None: ask `authenticate`."""
+        return self._resolver.peek_digest(digest)
 
     async def authenticate(self, token: str) -> Principal:
         """Raises `Refused`. From the cache on the hot path."""
@@ -71,7 +80,7 @@ class RequestFlow:
         """For surfaces that announce nothing: the epochs that `admit` would have compared. Raises `Refused`."""
         for _ in range(RELOADS_MAX):
             principal = await self.authenticate(token)
-            behind = await self._behind(principal)
+            behind = await self.behind(principal)
             if behind is None:
                 return principal
             await self.refresh(principal, behind)
@@ -80,13 +89,13 @@ class RequestFlow:
     def can_serve(self, principal: Principal, llm: str) -> bool:
         """Whether a request of this key for this llm would be sent: it is there, allowed, and a provider key can be used."""
         try:
-            return bool(self._ways.find(principal, self._catalog.current, llm, "chat"))
+            return bool(self.ways.find(principal, self.catalog.current, llm, "chat"))
         except Refused:
             return False
 
-    async def _behind(self, principal: Principal) -> AdmitReply | None:
+    async def behind(self, principal: Principal) -> AdmitReply | None:
         """What `admit` would say to the epochs of this process; None: they are not behind. Raises `Refused`."""
-        holds = self._desks.holds
+        holds = self.desks.holds
         try:
             _, workspace_epoch, global_epoch = await holds.check(holds.scope(principal.shard, principal.workspace_id))
         except StoreAway as away:
@@ -95,90 +104,192 @@ class RequestFlow:
             workspace_epoch is not None
             and workspace_epoch <= principal.workspace_epoch
             and global_epoch is not None
-            and global_epoch <= self._catalog.current.epoch
+            and global_epoch <= self.catalog.current.epoch
         ):
             return None
         return AdmitReply("stale", 0, workspace_epoch, global_epoch)
 
+    def start(
+        self, request: ClientRequest, token: str, principal: Principal, channel: LiveChannel, started: float,
+        done: Callable[[Refused | None], None],
+    ) -> Exchange:
+        """`done` is called once: the client has its answer, or has left (None), or is to be refused.
+
+        `principal` is what `authenticate` just found for `token`; `started` the loop's time when the request began.
+        """
+        exchange = Exchange(self, request, token, principal, channel, started, done)
+        self._live.enter(exchange)
+        exchange.next_attempt()
+        return exchange
+
     async def run(
         self, request: ClientRequest, token: str, principal: Principal, channel: LiveChannel, started: float
     ) -> None:
-        """Until the client has its answer or has left. `principal` is what `authenticate` just found for `token`.
+        """`start`, for who waits. Raises `Refused`."""
+        done: asyncio.Future[Refused | None] = self.desks.desk.loop.create_future()
 
-        Raises `Refused` only where no answer has begun.
-        """
-        live = self._live.enter(token, to_wire("req", request.request_id).encode(), channel)
+        def resolve(refusal: Refused | None) -> None:
+            if not done.done():
+                done.set_result(refusal)
+
+        exchange = self.start(request, token, principal, channel, started, resolve)
         try:
-            await self._attempts(request, principal, channel, started, live)
+            refusal = await done
         finally:
-            self._live.leave(live)
+            exchange.cancel()
+        if refusal is not None:
+            raise refusal
 
-    async def _attempts(
-        self, request: ClientRequest, principal: Principal, channel: LiveChannel, started: float, live: Live
-    ) -> None:
-        number = 0
-        reloads = 0
-        failed: Failed | None = None
-        tried: set[tuple[UUID, bool]] = set()
-        while True:
-            try:
-                catalog = self._catalog.current
-                ways = self._ways.find(principal, catalog, request.llm, request.surface)
-                way = ways[0] if failed is None else _next_way(ways, tried, failed, principal)
-                if way is None:
-                    assert failed is not None  # the first way is always untried
-                    failed.deliver()
-                    return
-                live.principal = principal
-                attempt = Attempt(self._desks, request, principal, way, channel, started, number + 1)
-                outcome = await attempt.run(catalog.epoch)
-            except Stale as stale:
-                behind = stale.reply
-            except Refused as refusal:
-                # Refused before any `admit`, so nobody has compared epochs: perhaps it is allowed by now.
-                found = await self._behind(principal) if refusal.reason in _FROM_THE_CACHE else None
-                if found is None:
-                    raise
-                behind = found
-            else:
-                if outcome is None:
-                    return
-                number += 1
-                failed = outcome
-                tried.add((way.route.id, way.candidate.own is not None))
-                continue
-            reloads += 1
-            if reloads > RELOADS_MAX:
-                log.error("the epochs of workspace %s do not settle: %s", principal.workspace_id, behind)
-                raise store_away()
-            if reloads > RELOADS_BEFORE_LIFT:
-                await self._lift(principal, behind)
-            await self.refresh(principal, behind)
-            principal = await self.authenticate(live.token)
+    def leave(self, exchange: Exchange) -> None:
+        self._live.leave(exchange)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self.desks.desk.loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def refresh(self, principal: Principal, reply: AdmitReply) -> None:
         """After `stale`: whatever is behind Redis is read from Postgres; what Redis lost, it is told."""
         if reply.workspace_epoch is None or reply.workspace_epoch > principal.workspace_epoch:
             self._resolver.drop_workspace(principal.workspace_id)
-        if reply.global_epoch is None or reply.global_epoch > self._catalog.current.epoch:
+        if reply.global_epoch is None or reply.global_epoch > self.catalog.current.epoch:
             try:
-                await self._catalog.reload()
+                await self.catalog.reload()
             except POSTGRES_AWAY as away:
                 raise store_away() from away
         missing: dict[UUID, int] = {}
         if reply.workspace_epoch is None:
             missing[principal.workspace_id] = principal.workspace_epoch
         if reply.global_epoch is None:
-            missing[NIL] = self._catalog.current.epoch
+            missing[NIL] = self.catalog.current.epoch
         if missing:
             await self._epochs.publish(missing)
 
-    async def _lift(self, principal: Principal, reply: AdmitReply) -> None:
+    async def lift(self, principal: Principal, reply: AdmitReply) -> None:
         found = {principal.workspace_id: reply.workspace_epoch, NIL: reply.global_epoch}
         try:
             await self._epochs.lift({scope: epoch for scope, epoch in found.items() if epoch is not None})
         except POSTGRES_AWAY as away:
             raise store_away() from away
+
+
+class Exchange:
+    """One request under way: attempts until one answers. What takes longer than a callback runs in a task."""
+
+    __slots__ = ("_attempt", "_done", "_failed", "_flow", "_number", "_reloads", "_request", "_started", "_tried", "channel",
+                 "principal", "request_id", "token")  # fmt: skip
+
+    def __init__(
+        self, flow: RequestFlow, request: ClientRequest, token: str, principal: Principal, channel: LiveChannel,
+        started: float, done: Callable[[Refused | None], None],
+    ) -> None:  # fmt: skip
+        self._flow = flow
+        self._request = request
+        self.token = token
+        self.principal = principal
+        self.channel = channel
+        self.request_id = b"req_%032x" % request.request_id.int
+        self._started = started
+        self._done: Callable[[Refused | None], None] | None = done
+        self._number = 0
+        self._reloads = 0
+        self._failed: Failed | None = None
+        self._tried: set[tuple[UUID, bool]] = set()
+        self._attempt: Attempt | None = None
+
+    def next_attempt(self) -> None:
+        try:
+            self._begin_attempt()
+        except Refused as refusal:
+            if refusal.reason in _FROM_THE_CACHE:
+                # Refused before any `admit`, so nobody has compared epochs: perhaps it is allowed by now.
+                self._flow.spawn(self._ask_again(refusal), "ask whether a refusal is still right")
+            else:
+                self._over(refusal)
+
+    def cancel(self) -> None:
+        """Whoever waited has gone; after the end it does nothing."""
+        if self._done is not None:
+            self._done = None
+            self._flow.leave(self)
+            if self._attempt is not None:
+                self._attempt.cancel()
+
+    def _begin_attempt(self) -> None:
+        flow, request, principal, failed = self._flow, self._request, self.principal, self._failed
+        catalog = flow.catalog.current
+        ways = flow.ways.find(principal, catalog, request.llm, request.surface)
+        way = ways[0] if failed is None else _next_way(ways, self._tried, failed, principal)
+        if way is None:
+            assert failed is not None  # the first way is always untried
+            failed.deliver()
+            self._over(None)
+            return
+        attempt = Attempt(
+            flow.desks, request, self.request_id, way, self.channel, self._started, self._number + 1, self._ended,
+            flow.spawn,
+        )  # fmt: skip
+        self._attempt = attempt
+        attempt.begin(principal, catalog.epoch)
+
+    def _ended(self, end: Ended) -> None:
+        if self._done is None:
+            return
+        match end:
+            case Served():
+                self._over(None)
+            case Failed():
+                attempt = self._attempt
+                assert attempt is not None
+                self._number += 1
+                self._failed = end
+                self._tried.add((attempt.way.route.id, attempt.way.candidate.own is not None))
+                self.next_attempt()
+            case Stale(reply=reply):
+                self._flow.spawn(self._again(reply), "read again what is behind")
+            case Refused():
+                self._over(end)
+            case _:
+                assert_never(end)
+
+    async def _ask_again(self, refusal: Refused) -> None:
+        try:
+            behind = await self._flow.behind(self.principal)
+        except Refused as away:
+            self._over(away)
+            return
+        if behind is None:
+            self._over(refusal)
+        else:
+            await self._again(behind)
+
+    async def _again(self, behind: AdmitReply) -> None:
+        """Reads what is behind, then the next attempt."""
+        flow = self._flow
+        self._reloads += 1
+        try:
+            if self._reloads > RELOADS_MAX:
+                log.error("the epochs of workspace %s do not settle: %s", self.principal.workspace_id, behind)
+                raise store_away()
+            if self._reloads > RELOADS_BEFORE_LIFT:
+                await flow.lift(self.principal, behind)
+            await flow.refresh(self.principal, behind)
+            self.principal = await flow.authenticate(self.token)
+        except Refused as refusal:
+            self._over(refusal)
+        except Exception:
+            log.exception("a request failed by a bug")
+            self._over(Refused(Reason.BUG, "Internal error. Please try again, and report the request id if it stays."))
+        else:
+            if self._done is not None:
+                self.next_attempt()
+
+    def _over(self, refusal: Refused | None) -> None:
+        done, self._done = self._done, None
+        self._attempt = None  # the two hold each other
+        if done is not None:
+            self._flow.leave(self)
+            done(refusal)
 
 
 def _next_way(ways: list[Way], tried: set[tuple[UUID, bool]], failed: Failed, principal: Principal) -> Way | None:

@@ -8,19 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
-from uuid import UUID
 
 from pricing.price import PriceVersion, Unpriced
 from pricing.rate import in_force
 from proxy.catalog.route import Llm, Route
 from proxy.catalog.snapshot import Catalog
-from proxy.flow.answer import static_head
+from proxy.flow.answer import head_of_way
 from proxy.flow.candidates import Candidate, candidates
-from proxy.flow.events import prototype
+from proxy.flow.events import PlainAnnouncement, constant_fields, plain_announcement
 from proxy.flow.upstreams import Prepared, Upstreams
 from proxy.identity.principal import Principal
-from proxy.outbound.sink import Headers
-from proxy.settlement.usage_event import UsageEvent
 from proxy.telemetry.clock import Clock
 from proxy.wire.refusals import Reason, Refused
 
@@ -33,17 +30,19 @@ class Way:
 
     candidate: Candidate
     prepared: Prepared
-    prototype: UsageEvent
-    head: Headers
+    constant: bytes  # of its events
+    head: bytes  # of its answers
     price: PriceVersion | Unpriced
     until_ms: int
+    announcement: PlainAnnouncement | None  # at that price
 
     @property
     def route(self) -> Route:
         return self.candidate.route
 
-    def price_at(self, moment_ms: int, moment: datetime) -> PriceVersion | Unpriced:
-        return self.price if moment_ms < self.until_ms else in_force(self.route.prices, moment)
+    def price_at(self, moment: datetime) -> PriceVersion | Unpriced:
+        """Beyond `until_ms`."""
+        return in_force(self.route.prices, moment)
 
 
 class _Kept(NamedTuple):
@@ -59,11 +58,11 @@ class Ways:
     def __init__(self, upstreams: Upstreams, clock: Clock) -> None:
         self._upstreams = upstreams
         self._clock = clock
-        self._kept: dict[tuple[UUID, str, str], _Kept] = {}
+        self._kept: dict[tuple[int, str, str], _Kept] = {}
 
     def find(self, principal: Principal, catalog: Catalog, llm_name: str, surface: str) -> list[Way]:
         """In order of preference. Raises `Refused`: no such llm, not for this key, no provider key."""
-        key = (principal.key_id, llm_name, surface)
+        key = (principal.key_id.int, llm_name, surface)
         kept = self._kept.get(key)
         if (
             kept is not None
@@ -86,14 +85,16 @@ class Ways:
         for candidate in candidates(principal, llm, self._upstreams.global_keys, now):
             route = candidate.route
             changes += _price_changes(route)
+            price = in_force(route.prices, now)
             ways.append(
                 Way(
                     candidate,
                     self._upstreams.prepare(candidate, surface),
-                    prototype(principal, candidate, llm_name, surface),
-                    static_head(candidate),
-                    in_force(route.prices, now),
+                    constant_fields(principal, candidate, llm_name, surface),
+                    head_of_way(candidate),
+                    price,
                     0,
+                    plain_announcement(price, candidate.account),
                 )
             )
         until_ms = min((int(change.timestamp() * 1000) for change in changes if change > now), default=1 << 62)

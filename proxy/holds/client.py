@@ -124,12 +124,20 @@ class Holds:
         again: bool = False,
     ) -> asyncio.Future[AdmitReply]:
         """`stub` is the event that a sweep would write. `again`: in flight already, so only a tombstone refuses it."""
+        answer: asyncio.Future[AdmitReply] = asyncio.get_running_loop().create_future()
+        sink = partial(_resolve, answer, read_admit)
+        self.send_admit(scope, attempt_id, stub, workspace_epoch, global_epoch, sink, again=again)
+        return answer
+
+    def send_admit(
+        self, scope: HoldScope, attempt_id: UUID, stub: bytes, workspace_epoch: int, global_epoch: int, sink: Sink, *,
+        again: bool = False,
+    ) -> None:  # fmt: skip
+        """`admit` for who wants no future: `sink` gets what `read_admit` reads, or a StoreAway."""
         digits = hex_of(attempt_id)
         rest = scope.rest(self._lease_ms, again, workspace_epoch, global_epoch)
         payload = b"%b%b\r\n$32\r\n%b\r\n$%d\r\n%b\r\n%b" % (scope.admit, digits, digits, len(stub), stub, rest)
-        answer: asyncio.Future[AdmitReply] = asyncio.get_running_loop().create_future()
-        self.bus.send(payload, partial(_admitted, answer))
-        return answer
+        self.bus.send(payload, sink)
 
     def send_settle(self, shard: int, attempt_id: UUID, event: bytes, sink: Sink) -> None:
         """`settle` for who wants no future: `sink` gets 1 (settled), 0 (late) or a StoreAway."""
@@ -213,15 +221,6 @@ class Holds:
 # Answers. Each is given by the line, in order; whoever waited may have gone.
 
 
-def _admitted(answer: asyncio.Future[AdmitReply], reply: Any) -> None:
-    if answer.done():
-        return
-    if reply.__class__ is int:
-        answer.set_result(AdmitReply("held", reply, None, None))
-    else:
-        _resolve(answer, _not_held, reply)
-
-
 def _resolve(answer: asyncio.Future[Any], read: Callable[[Any], Any], reply: Any) -> None:
     if answer.done():
         return
@@ -234,8 +233,11 @@ def _resolve(answer: asyncio.Future[Any], read: Callable[[Any], Any], reply: Any
         answer.set_exception(ErrorReply(f"an answer of another shape: {reply!r:.200} ({error})"))
 
 
-def _not_held(reply: Any) -> AdmitReply:
+def read_admit(reply: Any) -> AdmitReply:
+    """Raises ValueError for an answer of another shape. A whole number, the server's time, says held."""
     match reply:
+        case int():
+            return AdmitReply("held", reply, None, None)
         case [b"cold", int(time_ms)]:
             return AdmitReply("cold", time_ms, None, None)
         case [b"swept", int(time_ms)]:

@@ -93,8 +93,15 @@ class Resolver:
         self._any_imported_until_ms = 0
 
     def peek(self, token: str) -> Principal | None:
-        """The hot path: no I/O. None where `resolve` has to be asked."""
-        digest = self._hasher.digest(token)
+        """No I/O. None where `resolve` has to be asked."""
+        return self.peek_digest(self._hasher.digest(token))
+
+    def digest(self, token: str) -> bytes:
+        """For `peek_digest`."""
+        return self._hasher.digest(token)
+
+    def peek_digest(self, digest: bytes) -> Principal | None:
+        """`peek` for who asks often for the same token: the hot path."""
         entry = self._entries.get(digest)
         if entry is None:
             return None

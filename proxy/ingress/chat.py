@@ -1,8 +1,9 @@
-"""`POST /v1/chat/completions`, the hot path: from aiohttp's request to the flow, answers written to the transport."""
+"""`POST /v1/chat/completions`, the hot path: from a request to the flow, answers written to the transport."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from uuid import UUID
 
@@ -14,13 +15,16 @@ from proxy.ingress.body import read_body
 from proxy.ingress.head import Head
 from proxy.server.channel import HttpChannel
 from proxy.server.connection import ClientConnection, Limits
+from proxy.server.front import FrontConnection
+from proxy.server.request_head import RawHeaders
 from proxy.telemetry.clock import Clock
 from proxy.telemetry.metrics import Metrics
 from proxy.wire.chat_body import read_chat_body
 from proxy.wire.client_request import ClientRequest
-from proxy.wire.ids import to_wire, uuid7
+from proxy.wire.ids import uuid7
 from proxy.wire.refusals import Reason, Refused
 
+log = logging.getLogger(__name__)
 SURFACE = "chat"
 PATH = "/v1/chat/completions"
 
@@ -44,7 +48,12 @@ class _Sent(web.StreamResponse):
 
 
 class ChatIngress:
-    """One per gateway. Everything that can go wrong before the answer's head leaves as a refusal in OpenAI's shape."""
+    """One per gateway. Everything that can go wrong before the answer's head leaves as a refusal in OpenAI's shape.
+
+    Two ways in: `handle` from aiohttp, and `begin` from a connection of the front.
+    """
+
+    request_line = f"POST {PATH} HTTP/1.1\r\n".encode()
 
     def __init__(
         self, flow: RequestFlow, limits: Limits, clock: Clock, metrics: Metrics, draining: Callable[[], bool]
@@ -54,35 +63,80 @@ class ChatIngress:
         self._clock = clock
         self._metrics = metrics
         self._draining = draining
+        self._loop = asyncio.get_running_loop()
         self.in_flight = 0
         self._kept, self._closed = _Sent(True), _Sent(False)
 
+    # ---- by the front
+
+    def read_head(self, headers: RawHeaders) -> Head | None:
+        try:
+            head = Head(headers)
+        except Refused:
+            return None
+        head.digest = self._flow.digest(head.token)
+        return None if head.content_encoding not in (b"", b"identity") else head
+
+    def knows(self, head: Head) -> bool:
+        return self._flow.peek(head.digest) is not None
+
+    def begin(self, connection: FrontConnection, head: Head, body: bytes) -> None:
+        answer = self._enter(connection)
+        try:
+            self._admit_one_more()
+            principal = self._flow.peek(head.digest)
+            if principal is None:
+                self._flow.spawn(self._begin_unknown(answer, head, body), "who is calling")
+                return
+            request = self._read(body, head, answer.request_id)
+            self._flow.start(request, head.token, principal, answer.channel, answer.started, answer.done)
+        except Refused as refusal:
+            answer.done(refusal)
+        except Exception:
+            log.exception("a request failed by a bug")
+            answer.failed()
+
+    def refuse(self, connection: FrontConnection, refusal: Refused) -> None:
+        answer = self._enter(connection)
+        answer.channel.keep_alive = False  # what is left of the request must not be taken for the next one
+        answer.done(refusal)
+
+    def _enter(self, connection: FrontConnection) -> _Answer:
+        self.in_flight += 1
+        channel = HttpChannel(connection, http11=True, keep_alive=not self._draining())
+        return _Answer(self, connection, channel, uuid7(self._clock.now_ms()), self._loop.time())
+
+    async def _begin_unknown(self, answer: _Answer, head: Head, body: bytes) -> None:
+        try:
+            principal = await self._flow.authenticate(head.token)
+            request = self._read(body, head, answer.request_id)
+            self._flow.start(request, head.token, principal, answer.channel, answer.started, answer.done)
+        except Refused as refusal:
+            answer.done(refusal)
+        except Exception:
+            log.exception("a request failed by a bug")
+            answer.failed()
+
+    # ---- by aiohttp
+
     async def handle(self, request: web.BaseRequest, connection: ClientConnection) -> web.StreamResponse:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        started = self._loop.time()
         request_id = uuid7(self._clock.now_ms())
         channel = HttpChannel(
             connection, http11=request.version >= HttpVersion11, keep_alive=request.keep_alive and not self._draining()
         )
         self.in_flight += 1
         try:
-            if self.in_flight > self._limits.max_in_flight:
-                raise Refused(
-                    Reason.OVERLOADED,
-                    "Too many requests are in flight on this gateway. Retry shortly.",
-                    retry_after_s=1,
-                )
+            self._admit_one_more()
             head = Head(request.raw_headers)
             # Before the body: a stranger's upload is not read.
             principal = await self._flow.authenticate(head.token)
             raw = await read_body(request, head, self._limits)
             await self._flow.run(self._read(raw, head, request_id), head.token, principal, channel, started)
-            status = channel.status
         except Refused as refusal:
-            status = refusal.status
             if not request.content.is_eof():
                 channel.keep_alive = False  # an unread body must not be taken for the next request
-            self._refuse(channel, refusal, request_id)
+            self.send_refusal(channel, refusal, request_id)
         except BaseException:
             # A bug, or the process stops: never a second head behind a first one.
             if channel.started:
@@ -91,36 +145,60 @@ class ChatIngress:
         finally:
             self.in_flight -= 1
             channel.close_listener()
-        self._metrics.add(self._metrics.requests, SURFACE, str(status))
-        self._metrics.took(SURFACE, loop.time() - started)
+        self._metrics.took(SURFACE, channel.status, self._loop.time() - started)
         return self._kept if channel.keep_alive else self._closed
+
+    # ---- both
+
+    def _admit_one_more(self) -> None:
+        if self.in_flight > self._limits.max_in_flight:
+            raise Refused(
+                Reason.OVERLOADED, "Too many requests are in flight on this gateway. Retry shortly.", retry_after_s=1
+            )
 
     def _read(self, raw: bytes, head: Head, request_id: UUID) -> ClientRequest:
         fields = read_chat_body(raw)
         return ClientRequest(
-            request_id=request_id,
-            surface=SURFACE,
-            llm=fields.model,
-            stream=fields.stream,
-            raw=raw,
-            include_usage=fields.include_usage,
-            max_output=fields.max_output,
-            n=fields.n,
-            end_user=head.end_user or fields.user,
-            service_tier=fields.service_tier,
-            read_fields=fields.read_fields,
-            model_span=fields.model_span,
-            has_stream_options=fields.has_stream_options,
-            usage_include=fields.usage_include,
-            gateway_fields=fields.gateway_fields,
-            forward_headers=head.forward,
-        )
+            request_id, SURFACE, fields.model, fields.stream, raw, fields.include_usage, fields.max_output, fields.n,
+            head.end_user or fields.user, fields.service_tier, fields.read_fields, fields.model_span,
+            fields.has_stream_options, fields.usage_include, fields.gateway_fields, head.forward,
+        )  # fmt: skip
 
-    def _refuse(self, channel: HttpChannel, refusal: Refused, request_id: UUID) -> None:
+    def send_refusal(self, channel: HttpChannel, refusal: Refused, request_id: UUID) -> None:
         self._metrics.add(self._metrics.refusals, str(refusal.reason.value.code))
         if channel.started:
             channel.abort()  # a length is out that nothing can fill any more
             return
-        body = refusal.body()
-        channel.start(refusal.status, refusal_head(refusal, to_wire("req", request_id).encode()), length=len(body))
-        channel.finish(body)
+        channel.answer(refusal.status, refusal_head(refusal, b"req_%032x" % request_id.int), refusal.body())
+
+    def left(self, answer: _Answer) -> None:
+        """The request is over."""
+        self.in_flight -= 1
+        self._metrics.took(SURFACE, answer.channel.status, self._loop.time() - answer.started)
+
+
+class _Answer:
+    """A request of the front, until it is answered."""
+
+    __slots__ = ("_connection", "_ingress", "channel", "request_id", "started")
+
+    def __init__(
+        self, ingress: ChatIngress, connection: FrontConnection, channel: HttpChannel, request_id: UUID, started: float
+    ) -> None:
+        self._ingress = ingress
+        self._connection = connection
+        self.channel = channel
+        self.request_id = request_id
+        self.started = started
+
+    def done(self, refusal: Refused | None) -> None:
+        channel = self.channel
+        if refusal is not None:
+            self._ingress.send_refusal(channel, refusal, self.request_id)
+        channel.close_listener()
+        self._ingress.left(self)
+        self._connection.answered(keep=channel.keep_alive)
+
+    def failed(self) -> None:
+        self.channel.keep_alive = False
+        self.done(Refused(Reason.BUG, "Internal error. Please try again, and report the request id if it stays."))

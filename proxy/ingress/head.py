@@ -15,12 +15,13 @@ MAX_END_USER = 256
 
 
 class Head:
-    """`token`: the one key that the client sent."""
+    """`token`: the one key that the client sent; `digest`, once somebody has computed it."""
 
-    __slots__ = ("content_encoding", "content_length", "end_user", "expect", "forward", "token")
+    __slots__ = ("content_encoding", "content_length", "digest", "end_user", "expect", "forward", "token")
 
     def __init__(self, raw_headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.token = ""
+        self.digest = b""
         self.forward: list[tuple[bytes, bytes]] = []
         self.content_encoding = self.content_length = self.expect = b""
         self.end_user: str | None = None

@@ -8,14 +8,15 @@ from proxy.metering.reading import UsageReader
 from proxy.providers import usage_sums
 from proxy.providers.openai import OpenAIDialect
 from proxy.providers.openai_usage import OpenAIUsageReader
+from proxy.providers.plain_usage import plain_usage
 
 # The in-process dialect `echo` speaks OpenAI's wire but needs no provider: the relay answers it.
 DIALECTS: Mapping[str, OpenAIDialect] = {"openai": OpenAIDialect()}
 
 _READERS: dict[str, UsageReader] = {
-    "openai": OpenAIUsageReader(usage_sums.openai),
-    "azure": OpenAIUsageReader(usage_sums.openai),
-    "groq": OpenAIUsageReader(usage_sums.openai),
+    "openai": OpenAIUsageReader(usage_sums.openai, plain=plain_usage),
+    "azure": OpenAIUsageReader(usage_sums.openai, plain=plain_usage),
+    "groq": OpenAIUsageReader(usage_sums.openai, plain=plain_usage),
     "deepseek": OpenAIUsageReader(usage_sums.deepseek),
     "openrouter": OpenAIUsageReader(usage_sums.openrouter),
     "mistral": OpenAIUsageReader(usage_sums.mistral),

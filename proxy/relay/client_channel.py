@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from proxy.outbound.sink import Headers
-
 
 class ClientChannel(Protocol):
     """One answer to one client. Calls after the client left, or after the end, do nothing."""
@@ -18,8 +16,11 @@ class ClientChannel(Protocol):
     ) -> None:
         """`on_gone`: the client left before the end. `on_pause`: more is buffered than the client takes."""
 
-    def start(self, status: int, headers: Headers, *, length: int | None) -> None:
-        """The head; `length` None: the end is told by `finish`."""
+    def start(self, status: int, head: bytes, *, length: int | None, events: bool = False) -> None:
+        """`head`: header lines, each with its CRLF. `length` None: the end is told by `finish`. `events`: SSE in the clear."""
+
+    def answer(self, status: int, head: bytes, body: bytes) -> None:
+        """A whole answer."""
 
     def write(self, data: bytes) -> None: ...
 

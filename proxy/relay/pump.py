@@ -1,4 +1,4 @@
-"""From an upstream's callbacks to a client's transport: callbacks inside, one future outside.
+"""From an upstream's callbacks to a client's transport.
 
 A stream is written as its frames come, up to [DONE]. Everything else is held whole, so that headers can still be added
 and another route tried; beyond a bound it passes unread.
@@ -31,8 +31,8 @@ from proxy.relay.stream_end import (
 
 # Starts an upstream call with the pump as its sink: a pool's, or echo's.
 StartCall: TypeAlias = Callable[[Sink], UpstreamCall]
-# The head that the client gets, from the provider's.
-Begin: TypeAlias = Callable[[int, Headers], Headers]
+# The header lines that the client gets, from the provider's.
+Begin: TypeAlias = Callable[[Headers], bytes]
 
 # What is kept of a body that passes unread: providers put usage last
 _TAIL_BYTES = 64 * 1024
@@ -49,27 +49,6 @@ class PumpPolicy:
     linger_s: float = 5.0
 
 
-async def pump(
-    start_call: StartCall,
-    channel: ClientChannel,
-    meter: Meter,
-    policy: PumpPolicy,
-    *,
-    begin: Begin,
-    stream: bool,
-    ticker: Ticker,
-) -> StreamEnd:
-    """Runs one attempt. `stream`: the client asked for one. Cancelled, it ends the upstream's call with it."""
-    ended: asyncio.Future[StreamEnd] = asyncio.get_running_loop().create_future()
-    running = _Pump(channel, meter, policy, begin, stream, ticker, ended)
-    running.start(start_call)
-    try:
-        return await ended
-    finally:
-        if ended.cancelled():
-            running.cancel()
-
-
 class _Mode(Enum):
     HEAD = 0  # waiting for it
     STREAM = 1
@@ -78,50 +57,52 @@ class _Mode(Enum):
     OVER = 4  # the end was told; the upstream may still be finishing its response
 
 
-class _Pump:
-    """Is the sink of its call, the listener of its channel, and watched by the ticker."""
+class Pump:
+    """One attempt: `start` once, and `ended` is called once. Sink of its call, listener of its channel.
+
+    `stream`: the client asked for one. `make_meter` is asked once a stream begins. Nothing is called from inside `start` but
+    `ended`, for a client that is gone already.
+    """
 
     __slots__ = (
         "_begin", "_call", "_channel", "_drain_until", "_ended", "_held", "_held_bytes", "_left", "_level", "_level_at",
-        "_linger_until", "_loop", "_meter", "_mode", "_paused", "_policy", "_released", "_stream", "_tail", "_ticker",
-        "progress",
+        "_linger_until", "_loop", "_make_meter", "_meter", "_mode", "_paused", "_policy", "_released", "_stream", "_tail",
+        "_ticker", "progress",
     )  # fmt: skip
 
     def __init__(
-        self, channel: ClientChannel, meter: Meter, policy: PumpPolicy, begin: Begin, stream: bool, ticker: Ticker,
-        ended: asyncio.Future[StreamEnd],
+        self, channel: ClientChannel, make_meter: Callable[[], Meter], policy: PumpPolicy, begin: Begin, stream: bool,
+        ticker: Ticker, loop: asyncio.AbstractEventLoop, ended: Callable[[StreamEnd], None],
     ) -> None:  # fmt: skip
         self._channel = channel
-        self._meter = meter
+        self._make_meter = make_meter
+        self._meter: Meter | None = None
         self._policy = policy
         self._begin = begin
         self._stream = stream
         self._ticker = ticker
         self._ended = ended
-        self._loop = ended.get_loop()
+        self._loop = loop
         self._call: UpstreamCall | None = None
         self._mode = _Mode.HEAD
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._tail = b""
         self._left = False
         self._released = False
         self._paused = False
-        self._level = 0
-        self._level_at: float | None = None
-        self._drain_until = 0.0
-        self._linger_until = 0.0
         self.progress = Progress()
 
     def start(self, start_call: StartCall) -> None:
-        if self._channel.gone:
+        channel = self._channel
+        if channel.gone:
             self._end(ClientLeft(self.progress, Drained.NOT_DISPATCHED))
             return
         self._call = start_call(self)
-        self._channel.set_listener(self._client_left, self._client_pauses, self._client_resumes)
+        channel.set_listener(self._client_left, self._client_pauses, self._client_resumes)
         self._ticker.watch(self)
 
     def cancel(self) -> None:
+        """Ends the upstream's call; `ended` is not called any more."""
         self._mode = _Mode.OVER
         self._drop_call()
 
@@ -134,8 +115,13 @@ class _Pump:
         events = kind.startswith(b"text/event-stream")
         # Some OpenAI-shaped servers stream without saying so; a JSON answer to a stream request is a whole answer.
         if 200 <= status < 300 and (events or (self._stream and not kind.startswith(b"application/json"))):
-            self._mode = _Mode.UNREAD if is_encoded(headers) else _Mode.STREAM
-            progress.framed = self._mode is _Mode.STREAM
+            if is_encoded(headers):
+                self._mode = _Mode.UNREAD
+                self._tail = b""
+            else:
+                self._mode = _Mode.STREAM
+                self._meter = self._make_meter()
+                progress.framed = True
             # At once: a client must not wait for the first whole frame to learn that its answer has begun.
             self._send_head(length=None)
         else:
@@ -144,8 +130,10 @@ class _Pump:
     def on_body(self, chunk: bytes) -> None:
         if self.progress.first_piece_at is None:
             self.progress.first_piece_at = self._loop.time()
+        meter = self._meter
         if self._mode is _Mode.STREAM:
-            forward, done = self._meter.feed(chunk)
+            assert meter is not None
+            forward, done = meter.feed(chunk)
             if forward and not self._left:
                 self._write(forward)
             if done:
@@ -154,14 +142,14 @@ class _Pump:
                     if self._left
                     else Finished(self.progress, self._release_frames)
                 )
-            elif self._left and self._meter.frames > self._policy.drain_frames:
+            elif self._left and meter.frames > self._policy.drain_frames:
                 self._cut()
         elif self._mode is _Mode.HOLD:
             self._hold(chunk)
         elif self._mode is _Mode.UNREAD:
             self._pass_unread(chunk)
-        elif not self._released:
-            self._meter.feed(chunk)  # behind [DONE]: the provider's bytes are the client's bytes
+        elif not self._released and meter is not None:
+            meter.feed(chunk)  # behind [DONE]: the provider's bytes are the client's bytes
 
     def on_end(self) -> None:
         call, self._call = self._call, None
@@ -207,6 +195,7 @@ class _Pump:
             return
         held, self._held, self._held_bytes = self._held, [], 0
         self._mode = _Mode.UNREAD
+        self._tail = b""
         length = value_of(self.progress.headers, b"content-length")
         self._send_head(length=None if length is None else int(length))
         for piece in held:
@@ -228,7 +217,7 @@ class _Pump:
             return
         status = self.progress.status
         assert status is not None
-        self._channel.start(status, self._begin(status, self.progress.headers), length=length)
+        self._channel.start(status, self._begin(self.progress.headers), length=length, events=self.progress.framed)
         self.progress.head_sent = True
 
     def _write(self, data: bytes) -> None:
@@ -237,7 +226,8 @@ class _Pump:
 
     def _client_pauses(self) -> None:
         self._paused = True
-        self._level_at = None
+        self._level = 0
+        self._level_at: float | None = None
         if self._call is not None and not self._left and self._mode is not _Mode.OVER:
             self._call.pause()
 
@@ -258,7 +248,8 @@ class _Pump:
         if self._policy.drain_s <= 0:
             self._cut()
             return
-        self._meter.counting = True
+        if self._meter is not None:
+            self._meter.counting = True
         self._drain_until = self._loop.time() + self._policy.drain_s
         call.resume()  # or a drain for usage would wait for a reader who is gone
 
@@ -279,7 +270,8 @@ class _Pump:
         elif self._paused:
             level = self._channel.buffered()
             if self._level_at is None or level < self._level:
-                self._level, self._level_at = level, now
+                self._level = level
+                self._level_at = now
             elif now - self._level_at > self._policy.write_timeout_s:
                 self._channel.abort()
                 self._client_left()
@@ -296,8 +288,9 @@ class _Pump:
             # The response is whole, its connection not yet free.
             self._linger_until = self._loop.time() + self._policy.linger_s
             call.resume()
-        if not self._ended.done():
-            self._ended.set_result(end)
+        ended = self._ended
+        del self._ended, self._begin, self._make_meter  # or whoever listens and this would hold each other
+        ended(end)
 
     def _drop_call(self) -> None:
         self._ticker.unwatch(self)
@@ -308,6 +301,7 @@ class _Pump:
     def _release_frames(self) -> None:
         if not self._released:
             self._released = True
+            assert self._meter is not None
             self._finish(self._meter.finish())
 
     def _release_unread(self) -> None:

@@ -6,26 +6,21 @@ aiohttp's response classes cost 36 µs a request on this path; here a head and t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from proxy.server.connection import ChannelEvents, ClientConnection, writing
+from proxy.server.connection import Answering, ChannelEvents, writing
 
 _REASONS = {
-    200: b"OK", 201: b"Created", 204: b"No Content", 400: b"Bad Request", 401: b"Unauthorized", 402: b"Payment Required",
-    403: b"Forbidden", 404: b"Not Found", 408: b"Request Timeout", 409: b"Conflict", 413: b"Content Too Large",
-    415: b"Unsupported Media Type", 422: b"Unprocessable Content", 429: b"Too Many Requests", 500: b"Internal Server Error",
-    502: b"Bad Gateway", 503: b"Service Unavailable", 504: b"Gateway Timeout",
+    200: "OK", 201: "Created", 202: "Accepted", 204: "No Content", 400: "Bad Request", 401: "Unauthorized",
+    402: "Payment Required", 403: "Forbidden", 404: "Not Found", 408: "Request Timeout", 409: "Conflict", 413: "Content Too Large",
+    415: "Unsupported Media Type", 422: "Unprocessable Content", 429: "Too Many Requests", 500: "Internal Server Error",
+    502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
 }  # fmt: skip
+_STATUS_LINES = {status: f"HTTP/1.1 {status} {reason}\r\n".encode() for status, reason in _REASONS.items()}
 
 
 def _nothing() -> None:
     return None
-
-
-def _is_event_stream(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Where an event can be added: whole frames of text, not compressed."""
-    found = dict(headers)
-    return found.get(b"content-type", b"").lower().startswith(b"text/event-stream") and b"content-encoding" not in found
 
 
 class HttpChannel(ChannelEvents):
@@ -36,7 +31,7 @@ class HttpChannel(ChannelEvents):
         "_transport", "gone", "http11", "keep_alive", "started", "status",
     )  # fmt: skip
 
-    def __init__(self, connection: ClientConnection, *, http11: bool, keep_alive: bool) -> None:
+    def __init__(self, connection: Answering, *, http11: bool, keep_alive: bool) -> None:
         transport = writing(connection)
         self._connection = connection
         self._loop = asyncio.get_running_loop()
@@ -60,28 +55,38 @@ class HttpChannel(ChannelEvents):
     ) -> None:
         self._on_gone, self._on_pause, self._on_resume = on_gone, on_pause, on_resume
 
-    def start(self, status: int, headers: Iterable[tuple[bytes, bytes]], *, length: int | None) -> None:
+    def start(self, status: int, head: bytes, *, length: int | None, events: bool = False) -> None:
         """Keeps the head for the first bytes to join; it leaves alone if none come in this turn of the loop."""
+        self._head = self._begin(status, head, length)
+        self._event_stream = events
+        self._loop.call_soon(self._flush_head)
+
+    def answer(self, status: int, head: bytes, body: bytes) -> None:
+        """A whole answer, in one write."""
+        if self._finished or self.gone:
+            self.status = self.status or status
+            return
+        self._finished = True
+        self._send(self._begin(status, head, len(body)) + body)
+        self.close_listener()
+
+    def _begin(self, status: int, head: bytes, length: int | None) -> bytes:
         self.started = True
         self.status = status
-        headers = list(headers)
-        self._event_stream = length is None and _is_event_stream(headers)
-        lines = [b"HTTP/1.1 %d %s\r\n" % (status, _REASONS.get(status, b"Status"))]
-        lines += [b"%s: %s\r\n" % pair for pair in headers]
+        line = _STATUS_LINES.get(status) or b"HTTP/1.1 %d Status\r\n" % status
         if length is not None:
-            lines.append(b"content-length: %d\r\n" % length)
+            framing = b"content-length: %d\r\n" % length
         elif self.http11:
             self._chunked = True
-            lines.append(b"transfer-encoding: chunked\r\n")
+            framing = b"transfer-encoding: chunked\r\n"
         else:
             self.keep_alive = False
+            framing = b""
         if not self.keep_alive:
-            lines.append(b"connection: close\r\n")
+            framing += b"connection: close\r\n"
         elif not self.http11:
-            lines.append(b"connection: keep-alive\r\n")
-        lines.append(b"\r\n")
-        self._head = b"".join(lines)
-        self._loop.call_soon(self._flush_head)
+            framing += b"connection: keep-alive\r\n"
+        return b"%b%b%b\r\n" % (line, head, framing)
 
     def _flush_head(self) -> None:
         head, self._head = self._head, None
@@ -107,7 +112,7 @@ class HttpChannel(ChannelEvents):
         self._send(last if head is None else head + last)
         self.close_listener()
 
-    def cut(self, status: int, head: Iterable[tuple[bytes, bytes]], body: bytes, event: bytes) -> None:
+    def cut(self, status: int, head: bytes, body: bytes, event: bytes) -> None:
         """Ends the answer from our side: with a refusal if none began, else with an error event. Then the client is gone."""
         if self._finished or self.gone:
             return
@@ -118,8 +123,7 @@ class HttpChannel(ChannelEvents):
             self._finished = True
             self.abort()
         else:
-            self.start(status, head, length=len(body))
-            self.finish(body)
+            self.answer(status, head, body)
         self.gone = True
         on_gone()
 

@@ -10,8 +10,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 from aiohttp import web
 
@@ -35,19 +35,26 @@ class Limits:
     max_in_flight: int = 2_000
 
 
-@dataclass(slots=True)
-class Connections:
-    """The open connections of one gateway, looked over once a second."""
+class Looked(Protocol):
+    """An open connection."""
 
-    limits: Limits
-    open: set[ClientConnection] = field(default_factory=set)
+    def look(self, now: float) -> None:
+        """Once a second: is it too slow?"""
+
+
+class Connections:
+    """The open connections of one gateway. Made and used on its loop."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time
+        self.open: set[Looked] = set()
+        self.draining = False
 
     def tick(self, now: float) -> None:
         for connection in list(self.open):
-            if connection.head_due is not None and now > connection.head_due:
-                connection.force_close()
-            elif connection.paused_at is not None:
-                connection.look_at_reader(now)
+            connection.look(now)
 
 
 class ClientConnection(web.RequestHandler):
@@ -110,7 +117,13 @@ class ClientConnection(web.RequestHandler):
         if self.channel is not None:
             self.channel.resumed()
 
-    def look_at_reader(self, now: float) -> None:
+    def look(self, now: float) -> None:
+        if self.head_due is not None and now > self.head_due:
+            self.force_close()
+        elif self.paused_at is not None:
+            self._look_at_reader(now)
+
+    def _look_at_reader(self, now: float) -> None:
         """A client that took nothing for `write_timeout_s` is treated as gone; one that takes a little is slow."""
         buffered = self._buffered()
         if buffered < self.buffered or self.paused_at is None:
@@ -149,9 +162,20 @@ class ClientConnection(web.RequestHandler):
         """aiohttp would print the head of a malformed request here, keys included."""
 
 
-def writing(connection: web.RequestHandler) -> asyncio.WriteTransport | None:
+def writing(connection: HasTransport) -> asyncio.WriteTransport | None:
     """Its transport; None once it is lost. (uvloop's transports are no subclasses: only their methods are the same.)"""
     return cast("asyncio.WriteTransport | None", connection.transport)
+
+
+class HasTransport(Protocol):
+    @property
+    def transport(self) -> asyncio.BaseTransport | None: ...
+
+
+class Answering(HasTransport, Protocol):
+    """A connection, as the answer under way on it knows it."""
+
+    channel: ChannelEvents | None
 
 
 class ChannelEvents:

@@ -1,8 +1,9 @@
 """Listening, the front door for hot paths, and draining.
 
-The front door: POST on a hot path goes to its handler without aiohttp's router, middlewares and response classes (about
-36 µs a request, measured); everything else takes aiohttp's ordinary way. What the bypass would lose is done by the hot
-handler itself: `Expect: 100-continue`, `x-request-id`, refusals in OpenAI's shape.
+Plain requests of the hottest path have connections of their own (front.py). The front door is for its others: POST on a
+hot path goes to its handler without aiohttp's router, middlewares and response classes (about 36 µs a request, measured);
+everything else takes aiohttp's ordinary way. What the bypass would lose is done by the hot handler itself: `Expect:
+100-continue`, `x-request-id`, refusals in OpenAI's shape.
 """
 
 from __future__ import annotations
@@ -16,23 +17,28 @@ from typing import Any
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from proxy.server.connection import ClientConnection, Connections, Limits
+from proxy.server.front import FrontConnection, HotHandler
 
 _VERSIONS = (HttpVersion11, HttpVersion10)
-HotHandler = Callable[[web.BaseRequest, ClientConnection], Awaitable[web.StreamResponse]]
+ColdHandler = Callable[[web.BaseRequest, ClientConnection], Awaitable[web.StreamResponse]]
 
 
 class Listener:
-    """One gateway's server. `hot` maps a raw path to its handler (POST only)."""
+    """One gateway's server. `hot` maps a raw path to its handler (POST only); `front` has connections of its own for one
+    of them.
+    """
 
-    def __init__(self, app: web.Application, hot: Mapping[str, HotHandler], limits: Limits) -> None:
+    def __init__(
+        self, app: web.Application, hot: Mapping[str, ColdHandler], front: HotHandler, limits: Limits
+    ) -> None:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         self._hot = dict(hot)
+        self._front = front
         for path in hot:
             app.router.add_post(path, _gone)  # so that another method is told 405
         self._limits = limits
         self._servers: list[asyncio.Server] = []
         self.connections = Connections(limits)
-        self.draining = False
 
     async def start(self, sockets: list[socket.socket], tls: ssl.SSLContext | None = None) -> None:
         await self._runner.setup()
@@ -42,11 +48,14 @@ class Listener:
         manager.request_handler = self._front_door(cold)
         loop = asyncio.get_running_loop()
 
-        def connection() -> ClientConnection:
+        def cold_connection() -> ClientConnection:
             return ClientConnection(
                 manager, self.connections, loop=loop, access_log=None, keepalive_timeout=self._limits.keepalive_timeout_s,
                 auto_decompress=False, lingering_time=2.0,
             )  # fmt: skip
+
+        def connection() -> FrontConnection:
+            return FrontConnection(self.connections, self._front, cold_connection)
 
         for sock in sockets:
             self._servers.append(await loop.create_server(connection, sock=sock, ssl=tls, backlog=1024))
@@ -73,19 +82,29 @@ class Listener:
 
         return enter
 
+    @property
+    def draining(self) -> bool:
+        return self.connections.draining
+
     def tick(self, now: float) -> None:
         self.connections.tick(now)
 
     def stop_accepting(self) -> None:
         """No new connection; idle ones are closed; answers from now on say that theirs will be."""
-        self.draining = True
+        self.connections.draining = True
         for server in self._servers:
             server.close()
+        for connection in list(self.connections.open):
+            if isinstance(connection, FrontConnection):
+                connection.close_if_idle()
         if self._runner.server is not None:
             self._runner.server.pre_shutdown()
 
     async def close(self, grace_s: float) -> None:
         """Ends what is still under way after the grace."""
+        for connection in list(self.connections.open):
+            if isinstance(connection, FrontConnection):
+                connection.end()
         if self._runner.server is not None:
             await self._runner.server.shutdown(grace_s)
         await self._runner.cleanup()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from proxy.settlement.usage_event import UsageEvent
-
 
 def charges(provider_account: str, line_list_pusd: Sequence[int]) -> list[int]:
     """The charge of each line, in pico-USD."""
@@ -16,9 +14,3 @@ def charges(provider_account: str, line_list_pusd: Sequence[int]) -> list[int]:
             return [0] * len(line_list_pusd)
         case _:
             raise ValueError(f"provider_account is ours or own, not {provider_account!r}")
-
-
-def charge(event: UsageEvent) -> None:
-    """Set the charged amounts of an event from its list amounts."""
-    event.line_charge_pusd = charges(event.provider_account, event.line_list_pusd)
-    event.charge_pusd = sum(event.line_charge_pusd)

@@ -15,46 +15,20 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from proxy.holds.away import StoreAway, Unanswered
-from proxy.holds.client import RENEW_MOST, AdmitReply, Holds, HoldScope, Renewed
-from proxy.settlement.flights import Flight, Voids
+from proxy.holds.away import ErrorReply, StoreAway, Unanswered
+from proxy.holds.client import RENEW_MOST, AdmitReply, Holds, HoldScope, Renewed, read_admit
+from proxy.settlement.flights import Announced, Flight, Voids
 from proxy.settlement.recovery import Recovery
 from proxy.settlement.ring import Ring
 from proxy.settlement.spool import Spool, SpoolFailed
 from proxy.settlement.spool_lines import VOID, Record
-from proxy.settlement.usage_event import UsageEvent, encode
 from proxy.telemetry.clock import Clock
 from proxy.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+HELD = AdmitReply("held", 0, None, None)
 OnEpochs = Callable[[UUID, int | None, int | None], None]  # workspace, its epoch, the global one
-
-
-class _Settling:
-    """An event on its way to Redis. `done` is the client's last frame waiting."""
-
-    __slots__ = ("attempt_id", "deadline_s", "desk", "done", "event", "shard", "spooled")
-
-    def __init__(self, desk: Desk, shard: int, attempt_id: UUID, event: bytes, deadline_s: float) -> None:
-        self.desk = desk
-        self.shard = shard
-        self.attempt_id = attempt_id
-        self.event = event
-        self.deadline_s = deadline_s
-        self.spooled = False
-        self.done: asyncio.Future[None] = desk.loop.create_future()
-
-    def answered(self, reply: Any) -> None:
-        if reply.__class__ is int:
-            self.desk.acknowledged(self)
-        elif not self.spooled:
-            log.warning("an event could not be settled, the spool takes it: %s", reply)
-            self.desk.keep(self)
-
-    def release(self) -> None:
-        if not self.done.done():  # a client that left has cancelled it
-            self.done.set_result(None)
 
 
 class Desk:
@@ -88,8 +62,9 @@ class Desk:
         self._spool_above_ratio = spool_above_ratio
         self._refuse_above_ratio = refuse_above_ratio
         self._flights: dict[UUID, Flight] = {}
-        self._settling: dict[UUID, _Settling] = {}  # the oldest first
-        self._spooling: set[_Settling] = set()
+        self._settling: dict[UUID, Flight] = {}  # the oldest first
+        self._spooling: set[Flight] = set()
+        self._warming: set[asyncio.Task[None]] = set()
         self._expiry: asyncio.TimerHandle | None = None
         self._voids = Voids(holds)
         self._closed = False
@@ -99,33 +74,30 @@ class Desk:
     def in_flight(self) -> Mapping[UUID, Flight]:
         return MappingProxyType(self._flights)
 
-    async def open(self, scope: HoldScope, stub: UsageEvent, epochs: tuple[int, int]) -> AdmitReply:
-        """Announce. `held`: in flight from now on, and to be settled or taken back whatever happens. `stale`: not in
-        flight, read the epochs again and what they guard, and come back. Else StoreAway, and nothing is in flight.
-        """
-        event = encode(stub)
-        reply = await self._announce(scope, stub.attempt_id, event, epochs)
-        if reply.kind == "cold":
-            await self._recovery.warmed(scope.shard)
-            reply = await self._announce(scope, stub.attempt_id, event, epochs)
-        if reply.kind == "held" and self._closed:  # `close` did not see this one
-            self._voids.add(scope.shard, stub.attempt_id)
-            raise StoreAway("this process is closing")
-        if reply.kind == "held":
-            self._flights[stub.attempt_id] = Flight(scope, event, self.loop.time())
-        elif reply.kind != "stale":
-            raise StoreAway(f"Redis does not take attempts: {reply.kind}")
-        return reply
+    def announce(
+        self, scope: HoldScope, attempt_id: UUID, stub: bytes, epochs: tuple[int, int], then: Announced
+    ) -> None:
+        """Raises StoreAway where nothing was sent; else `then` is called, once.
 
-    def settle(self, attempt_id: UUID, event: UsageEvent) -> asyncio.Future[None]:
-        """Sent now. Done when Redis has it, else when the spool has it: by the deadline at the latest, plus an fsync.
-
-        Never fails because of a store. An attempt that is not in flight is a bug, and a KeyError.
+        `held`: in flight from now on, and to be settled or taken back whatever happens. `stale`: not in flight, read the
+        epochs again and what they guard, and come back. A StoreAway: not in flight.
         """
-        if event.attempt_id != attempt_id:
-            raise ValueError("the event is of another attempt")
-        flight = self._flights.pop(attempt_id)
-        return self._hand_over(flight.scope.shard, attempt_id, encode(event)).done
+        self._announce(Flight(self, scope, attempt_id, stub, epochs, then))
+
+    def settle(self, attempt_id: UUID, event: bytes, then: Callable[[], None]) -> None:
+        """Sent now. `then` is called when Redis has it, else when the spool has it: by the deadline, plus an fsync.
+
+        Never fails because of a store. An attempt that is not in flight is a bug, and a KeyError; but `close` has settled
+        what was left.
+        """
+        flight = self._flights.pop(attempt_id, None)
+        if flight is None:
+            if not self._closed:
+                raise KeyError(attempt_id)
+            then()
+            return
+        flight.then_settled = then
+        self._hand_over(flight, event)
 
     def void(self, attempt_id: UUID) -> None:
         """Nothing was sent to a provider: no event. Repeated until Redis has it."""
@@ -160,11 +132,12 @@ class Desk:
             log.error("%d attempts were still open at the end, settled as abandoned: %s…", len(left), left[0][0])
             self._metrics.add(self._metrics.bugs, "attempt_open_at_close", by=len(left))
         self._flights.clear()
-        for attempt_id, flight in left:
-            self._hand_over(flight.scope.shard, attempt_id, flight.stub)
-        while waiting := [settling.done for settling in (*self._settling.values(), *self._spooling)]:
-            await asyncio.wait(waiting)
-            await asyncio.sleep(0.01)  # their bookkeeping comes after; those of clients that left are done at once
+        for _, flight in left:
+            self._hand_over(flight, flight.stub)
+        while self._settling or self._spooling:  # noqa: ASYNC110 (each ends by its deadline; nobody but this waits)
+            await asyncio.sleep(0.01)
+        for task in self._warming:
+            task.cancel()
         await self._recovery.finish(until_s)
         if self._expiry is not None:
             self._expiry.cancel()
@@ -175,63 +148,100 @@ class Desk:
 
     # admission
 
-    async def _announce(self, scope: HoldScope, attempt_id: UUID, stub: bytes, epochs: tuple[int, int]) -> AdmitReply:
+    def _announce(self, flight: Flight) -> None:
         if self._closed or self._bus.memory_ratio > self._refuse_above_ratio:
             raise StoreAway("this process is closing" if self._closed else "Redis is nearly full")
-        self._recovery.knows(scope.shard)
-        sent_ms = self._clock.steady_ms()
-        answer = self._holds.admit(scope, attempt_id, stub, *epochs)
+        self._recovery.knows(flight.scope.shard)
+        flight.sent_ms = self._clock.steady_ms()
+        self._holds.send_admit(flight.scope, flight.attempt_id, flight.stub, *flight.epochs, flight.admitted)
+
+    def admitted(self, flight: Flight, reply: Any) -> None:
+        if reply.__class__ is int and not self._closed:  # held, with the server's time
+            self._clock.correct(reply, flight.sent_ms)
+            flight.renewed_at_s = self.loop.time()
+            self._flights[flight.attempt_id] = flight
+            flight.then(HELD)
+            return
         try:
-            reply = await answer
-        except (Unanswered, asyncio.CancelledError):
-            # Perhaps it is held, and whoever asked will not send anything.
-            self._voids.add(scope.shard, attempt_id)
+            answer = reply if isinstance(reply, StoreAway) else read_admit(reply)
+        except ValueError as error:
+            answer = ErrorReply(f"an answer of another shape: {reply!r:.200} ({error})")
+        if isinstance(answer, StoreAway):
+            if isinstance(answer, Unanswered):
+                self._voids.add(flight.scope.shard, flight.attempt_id)  # perhaps it is held, and nothing will be sent
+            flight.then(answer)
+            return
+        self._clock.correct(answer.time_ms, flight.sent_ms)
+        if answer.kind == "cold" and not flight.asked_twice:
+            flight.asked_twice = True
+            task = self.loop.create_task(self._announce_when_warm(flight), name="announce on a cold shard")
+            self._warming.add(task)
+            task.add_done_callback(self._warming.discard)
+        elif answer.kind == "held":  # `close` did not see this one
+            self._voids.add(flight.scope.shard, flight.attempt_id)
+            flight.then(StoreAway("this process is closing"))
+        elif answer.kind == "stale":
+            flight.then(answer)
+        else:
+            flight.then(StoreAway(f"Redis does not take attempts: {answer.kind}"))
+
+    async def _announce_when_warm(self, flight: Flight) -> None:
+        try:
+            await self._recovery.warmed(flight.scope.shard)
+            self._announce(flight)
+        except StoreAway as away:
+            flight.then(away)
+        except asyncio.CancelledError:
+            flight.then(StoreAway("this process is closing"))
             raise
-        self._clock.correct(reply.time_ms, sent_ms)
-        return reply
 
     # settlement
 
-    def _hand_over(self, shard: int, attempt_id: UUID, event: bytes) -> _Settling:
-        settling = _Settling(self, shard, attempt_id, event, self.loop.time() + self._settle_deadline_s)
-        self._settling[attempt_id] = settling
+    def _hand_over(self, flight: Flight, event: bytes) -> None:
+        flight.event = event
+        flight.deadline_s = self.loop.time() + self._settle_deadline_s
+        self._settling[flight.attempt_id] = flight
         if self._bus.memory_ratio > self._spool_above_ratio:
-            self.keep(settling)
-            return settling
+            self._keep(flight)
+            return
         try:
-            self._holds.send_settle(shard, attempt_id, event, settling.answered)
+            self._holds.send_settle(flight.scope.shard, flight.attempt_id, event, flight.settled)
         except StoreAway:
-            self.keep(settling)
-            return settling
+            self._keep(flight)
+            return
         if self._expiry is None:
             self._expiry = self.loop.call_later(self._settle_deadline_s, self._expire)
-        return settling
 
-    def acknowledged(self, settling: _Settling) -> None:
-        self._settling.pop(settling.attempt_id, None)
-        self._ring.add(self.loop.time(), settling.shard, settling.attempt_id, settling.event)
-        settling.release()
+    def settled(self, flight: Flight, reply: Any) -> None:
+        if reply.__class__ is int:
+            self._ring.add(self.loop.time(), flight.scope.shard, flight.attempt_id, flight.event)
+            if not flight.spooled:
+                del self._settling[flight.attempt_id]
+                flight.then_settled()
+        elif not flight.spooled:
+            log.warning("an event could not be settled, the spool takes it: %s", reply)
+            self._keep(flight)
 
     def _expire(self) -> None:
         """One timer for all: what is over its deadline goes to the spool, the oldest decides when to look again."""
         self._expiry = None
         now_s = self.loop.time()
-        for settling in list(self._settling.values()):
-            if settling.deadline_s > now_s:
-                self._expiry = self.loop.call_at(settling.deadline_s, self._expire)
+        for flight in list(self._settling.values()):
+            if flight.deadline_s > now_s:
+                self._expiry = self.loop.call_at(flight.deadline_s, self._expire)
                 return
-            self.keep(settling)
+            self._keep(flight)
 
-    def keep(self, settling: _Settling) -> None:
+    def _keep(self, flight: Flight) -> None:
         """In doubt or refused: to the spool, from which it is sent again. If Redis did take it, twice is harmless."""
-        settling.spooled = True
-        self._settling.pop(settling.attempt_id, None)
-        self._spooling.add(settling)
-        kept = self._append(settling.shard, settling.attempt_id, settling.event)
+        flight.spooled = True
+        self._settling.pop(flight.attempt_id, None)
+        self._spooling.add(flight)
+        kept = self._append(flight.scope.shard, flight.attempt_id, flight.event)
         if kept is None:
-            self._kept(settling, None)
+            self._kept(flight, None)
         else:
-            kept.add_done_callback(partial(self._kept, settling))
+            kept.add_done_callback(partial(self._kept, flight))
 
     def _append(self, shard: int, attempt_id: UUID, event: bytes) -> asyncio.Future[None] | None:
         try:
@@ -240,15 +250,15 @@ class Desk:
             log.critical("a usage event has no place on disk: %s", error)
             return None
 
-    def _kept(self, settling: _Settling, kept: asyncio.Future[None] | None) -> None:
-        self._spooling.discard(settling)
+    def _kept(self, flight: Flight, kept: asyncio.Future[None] | None) -> None:
+        self._spooling.discard(flight)
         if kept is not None and kept.exception() is None:
             self._metrics.add(self._metrics.spooled)
         else:
             # Waiting longer would not help the client. Redis still has the announcement.
             self._metrics.add(self._metrics.bugs, "spool_refused")
-            self._recovery.keep_in_memory(Record(settling.shard, settling.attempt_id, settling.event))
-        settling.release()
+            self._recovery.keep_in_memory(Record(flight.scope.shard, flight.attempt_id, flight.event))
+        flight.then_settled()
 
     # clock, recovery
 

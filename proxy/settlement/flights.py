@@ -3,24 +3,63 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
+from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 from proxy.holds.away import StoreAway
-from proxy.holds.client import Holds, HoldScope
+from proxy.holds.client import AdmitReply, Holds, HoldScope
 from proxy.holds.together import together
+
+# Held, stale, or why nothing is in flight.
+Announced: TypeAlias = Callable[[AdmitReply | StoreAway], None]
+
+
+class Keeper(Protocol):
+    """The desk, as an attempt in flight knows it."""
+
+    def admitted(self, flight: Flight, reply: Any) -> None: ...
+    def settled(self, flight: Flight, reply: Any) -> None: ...
 
 
 class Flight:
-    """An attempt in flight: what it takes to announce it again."""
+    """One attempt from its announcement to its settlement, and what it takes to announce it again.
 
-    __slots__ = ("renewed_at_s", "scope", "stub", "swept")
+    It is its own sink at the bus: `admitted` gets the answer to its announcement, `settled` the one to its event.
+    """
 
-    def __init__(self, scope: HoldScope, stub: bytes, now_s: float) -> None:
+    __slots__ = ("_keeper", "asked_twice", "attempt_id", "deadline_s", "epochs", "event", "renewed_at_s", "scope", "sent_ms",
+                 "spooled", "stub", "swept", "then", "then_settled")  # fmt: skip
+
+    def __init__(
+        self, keeper: Keeper, scope: HoldScope, attempt_id: UUID, stub: bytes, epochs: tuple[int, int], then: Announced
+    ) -> None:
+        self._keeper = keeper
         self.scope = scope
+        self.attempt_id = attempt_id
         self.stub = stub
-        self.renewed_at_s = now_s
+        self.epochs = epochs
+        self.then = then
+        self.sent_ms = 0
+        self.asked_twice = False
+        self.renewed_at_s = 0.0
         self.swept = False  # its lease ended while Redis could not be reached: it will settle late
+        # once it is being settled
+        self.event = b""
+        self.then_settled: Callable[[], None] = _nothing
+        self.deadline_s = 0.0
+        self.spooled = False
+
+    def admitted(self, reply: Any) -> None:
+        self._keeper.admitted(self, reply)
+
+    def settled(self, reply: Any) -> None:
+        self._keeper.settled(self, reply)
+
+
+def _nothing() -> None:
+    return None
 
 
 class Voids:

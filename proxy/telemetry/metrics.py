@@ -12,6 +12,8 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
+from pricing.usage import Usage
+
 _LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
@@ -63,22 +65,39 @@ class Metrics:
             "synapscale_adopted_spool_lines", "Lines of dead processes' spools", ["result"], registry=make
         )
         self._adds: defaultdict[tuple[Counter, tuple[str, ...]], int] = defaultdict(int)
-        self._seconds: list[tuple[str, float]] = []
+        self._seconds: list[tuple[str, int, float]] = []
+        self._attempts: list[tuple[str, str, Usage, bool, str]] = []
 
     def add(self, counter: Counter, *labels: str, by: int = 1) -> None:
         """Counts in plain memory until the next `flush`."""
         self._adds[(counter, labels)] += by
 
-    def took(self, surface: str, seconds: float) -> None:
-        self._seconds.append((surface, seconds))
+    def took(self, surface: str, status: int, seconds: float) -> None:
+        """One request."""
+        self._seconds.append((surface, status, seconds))
+
+    def attempt(self, provider: str, outcome: str, usage: Usage, priced: bool, source: str) -> None:
+        """One settled attempt."""
+        self._attempts.append((provider, outcome, usage, priced, source))
 
     def flush(self) -> None:
+        attempts, self._attempts = self._attempts, []
+        for provider, outcome, usage, priced, source in attempts:
+            self.add(self.attempts, provider, outcome)
+            input_tokens, _, output_tokens = usage.totals()
+            self.add(self.tokens, provider, "input", by=input_tokens)
+            self.add(self.tokens, provider, "output", by=output_tokens)
+            if not priced:
+                self.add(self.unpriced, provider)
+            if source == "estimated":
+                self.add(self.estimated, provider)
+        seconds, self._seconds = self._seconds, []
+        for surface, status, value in seconds:
+            self.add(self.requests, surface, str(status))
+            self.latency.labels(surface).observe(value)
         adds, self._adds = self._adds, defaultdict(int)
         for (counter, labels), by in adds.items():
             (counter.labels(*labels) if labels else counter).inc(by)
-        seconds, self._seconds = self._seconds, []
-        for surface, value in seconds:
-            self.latency.labels(surface).observe(value)
 
     def render(self) -> bytes:
         """Prometheus' text format, over all processes that share the directory."""

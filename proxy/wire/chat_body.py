@@ -22,11 +22,14 @@ FIELDS = (
 )
 GATEWAY_FIELDS = ("usage", "models", "provider")
 _FIELDS = frozenset(FIELDS)
+_USUAL_ORDER = ("model", "messages", "stream")
+_USUAL = frozenset(_USUAL_ORDER)
 _NULL = b"null"
 _PLAIN_OPTIONS = frozenset([_NULL, b'{"include_usage":true}', b'{"include_usage":false}'])
 _EMPTY_ARRAY_BYTES = 4096  # with more than that much blank, an empty array is the provider's to refuse
 _INTEGER = re.compile(rb"-?\d+")
 _top_level = msgspec.json.Decoder(dict[str, Raw])
+_encode = msgspec.json.Encoder().encode
 
 
 class ChatFields(msgspec.Struct):
@@ -54,12 +57,17 @@ class ChatFields(msgspec.Struct):
 def read_chat_body(raw: bytes) -> ChatFields:
     """Raises `Refused` (BAD_JSON, BAD_VALUE) with the field's name and what is allowed."""
     values = _decode(raw)
-    present = [name for name in FIELDS if name in values]
-    if len(present) < len(values):
-        _refuse_other_spellings(values)
-    fields = ChatFields(model=_model(values), stream=_flag(values, "stream"), read_fields=tuple(present))
-    _check_messages(values)
-    if len(present) > 2 + ("stream" in values):
+    names = values.keys()
+    if names <= _USUAL:
+        present = _USUAL_ORDER if len(names) == len(_USUAL) else tuple([name for name in _USUAL_ORDER if name in values])
+        fields = ChatFields(_model(values), _flag(values, "stream"), read_fields=present)
+        _check_messages(values)
+    else:
+        present = tuple([name for name in FIELDS if name in values])
+        if len(present) < len(values):
+            _refuse_other_spellings(values)
+        fields = ChatFields(_model(values), _flag(values, "stream"), read_fields=present)
+        _check_messages(values)
         _read_rarer(fields, values)
     if not fields.has_stream_options or _bytes(values, "stream_options") in _PLAIN_OPTIONS:
         fields.model_span = _model_span(raw, values)
@@ -126,23 +134,22 @@ def _refuse_other_spellings(values: dict[str, Raw]) -> None:
 
 def _model_span(raw: bytes, values: dict[str, Raw]) -> tuple[int, int] | None:
     """Proof that the body is `{"key":value,…}` with exactly these keys and values, and where `model`'s value lies."""
-    if "".join(values).isascii():
-        sizes = [memoryview(value).nbytes for value in values.values()]
-        # Braces, and per field two quotes, a colon and a comma, but for the last.
-        shortest = sum(sizes) + sum(map(len, values)) + 4 * len(values) + 1
-        if len(raw) == shortest:
-            return _span(values, sizes, colon=3, comma=1)  # nothing is left for a blank, an escape or a second key
-        # Python's json.dumps: one blank after each colon and comma. Slack enough to hide a key, so it is looked at.
-        if len(raw) == shortest + 2 * len(values) - 1:
-            fields = [b'"%b": %b' % (name.encode(), bytes(value)) for name, value in values.items()]
-            if raw == b"{" + b", ".join(fields) + b"}":
-                return _span(values, sizes, colon=4, comma=2)
+    # Written anew it is the same: no key came twice, none was escaped, no blank hides anything.
+    if _encode(values) == raw:
+        return _span(values, colon=3, comma=1)
+    # Python's json.dumps: one blank after each colon and comma.
+    fields = [b'"%b": %b' % (name.encode(), bytes(value)) for name, value in values.items()]
+    if raw == b"{" + b", ".join(fields) + b"}":
+        return _span(values, colon=4, comma=2)
     return None
 
 
-def _span(values: dict[str, Raw], sizes: list[int], *, colon: int, comma: int) -> tuple[int, int]:
+def _span(values: dict[str, Raw], *, colon: int, comma: int) -> tuple[int, int] | None:
     at = 1
-    for name, size in zip(values, sizes, strict=True):
+    for name, value in values.items():
+        if not (name.isascii() and name.isidentifier()):
+            return None  # escaped, it is longer than it looks
+        size = memoryview(value).nbytes
         at += len(name) + colon
         if name == "model":
             return at, at + size

@@ -13,7 +13,7 @@ PREFIXES = frozenset(
 # What a NOT NULL column of a rollup holds where there is no agent, user, …
 NIL = UUID(int=0)
 
-_new, _set = object.__new__, object.__setattr__
+_new, _set, _unknown = object.__new__, object.__setattr__, SafeUUID.unknown
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -26,7 +26,7 @@ def uuid7(unix_ms: int, random: int | None = None) -> UUID:
     value = (unix_ms & 0xFFFFFFFFFFFF) << 80 | 0x7000 << 64 | (rand >> 62) << 64 | 0x2 << 62 | (rand & 0x3FFFFFFFFFFFFFFF)
     made = _new(UUID)
     _set(made, "int", value)
-    _set(made, "is_safe", SafeUUID.unknown)
+    _set(made, "is_safe", _unknown)
     return made
 
 

@@ -30,7 +30,7 @@ def version(price: dict[str, object], start: datetime = START, end: datetime | N
 
 def item_of(price: PriceVersion, rated: Rated, unit: str) -> PriceItem:
     (line,) = [line for line in rated.lines if line.unit == unit]
-    (item,) = [item for item in price.items if item.id == line.price_item_id]
+    (item,) = [item for item in price.items if item is line.item]
     return item
 
 
@@ -235,8 +235,8 @@ def test_the_total_is_the_sum_of_integer_lines(usage: Usage, price: PriceVersion
     for line in rated.lines:
         assert type(line.list_pusd) is int
         assert line.list_pusd >= 0
-        assert (line.price_item_id is not None) or line.list_pusd == 0
-    assert rated.priced == all(line.price_item_id is not None for line in rated.lines)
+        assert (line.item is not None) or line.list_pusd == 0
+    assert rated.priced == all(line.item is not None for line in rated.lines)
     assert rated.priced == (rated.why is None)
 
 
@@ -244,8 +244,8 @@ def test_the_total_is_the_sum_of_integer_lines(usage: Usage, price: PriceVersion
 def test_every_line_names_the_item_it_follows_from(usage: Usage, price: PriceVersion) -> None:
     items = {item.id: item for item in price.items}
     for line in rate(usage, price).lines:
-        if line.price_item_id is not None:
-            item = items[line.price_item_id]
+        if line.item is not None:
+            item = items[line.item.id]
             exact = Fraction(line.quantity * item.price_pusd, item.per_units)
             assert abs(exact - line.list_pusd) * 2 <= 1
             assert item.above_input_tokens == 0 or usage.input_tokens > item.above_input_tokens

@@ -8,15 +8,14 @@ import struct
 from collections.abc import Callable
 from typing import cast
 
-from proxy.outbound.sink import Headers
-
 
 class RawChannel(asyncio.Protocol):
     """Implements `ClientChannel` on an accepted connection."""
 
     def __init__(self) -> None:
         self.status: int | None = None
-        self.headers: Headers = []
+        self.head = b""
+        self.events = False
         self.length: int | None = None
         self.finished = False
         self.gone = False
@@ -46,9 +45,13 @@ class RawChannel(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._on_resume()
 
-    def start(self, status: int, headers: Headers, *, length: int | None) -> None:
+    def start(self, status: int, head: bytes, *, length: int | None, events: bool = False) -> None:
         assert self.status is None
-        self.status, self.headers, self.length = status, headers, length
+        self.status, self.head, self.length, self.events = status, head, length, events
+
+    def answer(self, status: int, head: bytes, body: bytes) -> None:
+        self.start(status, head, length=len(body))
+        self.finish(body)
 
     def write(self, data: bytes) -> None:
         assert self.status is not None and not self.finished and data

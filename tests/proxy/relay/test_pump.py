@@ -19,7 +19,7 @@ from proxy.outbound.ticker import Ticker
 from proxy.outbound.tls import client_context
 from proxy.relay.client_channel import ClientChannel
 from proxy.relay.echo import Echo
-from proxy.relay.pump import PumpPolicy, pump
+from proxy.relay.pump import Begin, Pump, PumpPolicy, StartCall
 from proxy.relay.stream_end import (
     Answered,
     ClientLeft,
@@ -113,8 +113,24 @@ class Stage:
         return asyncio.ensure_future(work)
 
 
-def begin(status: int, headers: Headers) -> Headers:
-    return [(b"x-begun", b"%d" % status)]
+async def pump(
+    start: StartCall, channel: ClientChannel, meter: FrameMeter, policy: PumpPolicy, *, begin: Begin, stream: bool,
+    ticker: Ticker,
+) -> StreamEnd:  # fmt: skip
+    """One attempt, for who waits; cancelled, it ends the upstream's call."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[StreamEnd] = loop.create_future()
+    running = Pump(channel, lambda: meter, policy, begin, stream, ticker, loop, ended.set_result)
+    running.start(start)
+    try:
+        return await ended
+    finally:
+        if ended.cancelled():
+            running.cancel()
+
+
+def begin(headers: Headers) -> bytes:
+    return b"x-begun: yes\r\n"
 
 
 @pytest.fixture
@@ -148,7 +164,7 @@ async def test_a_stream_passes_and_its_last_frame_waits(stage: Stage, piece: int
     end.release()
     assert received + await stage.client.read_all() == b"".join([*FRAMES, DONE, b": after\n\n"])
     channel = stage.client.channel
-    assert (channel.status, channel.headers, channel.length) == (200, [(b"x-begun", b"200")], None)
+    assert (channel.status, channel.head, channel.length) == (200, b"x-begun: yes\r\n", None)
     progress = end.progress
     assert progress.sent_bytes == len(b"".join([*FRAMES, DONE, b": after\n\n"])) and progress.dispatched
     assert progress.head_at is not None and progress.first_piece_at is not None

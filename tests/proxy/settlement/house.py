@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+from proxy.holds.away import StoreAway
 from proxy.holds.bus import Bus
 from proxy.holds.client import AdmitReply, Holds
 from proxy.settlement.desk import Desk
 from proxy.settlement.orphans import adopt_orphans
 from proxy.settlement.ring import Ring
 from proxy.settlement.spool import Spool
+from proxy.settlement.usage_event import encode
 from proxy.telemetry.clock import Clock
 from proxy.telemetry.metrics import Metrics
 from proxy.wire.ids import NIL
@@ -42,7 +45,13 @@ class House:
         self.closed = False
 
     async def open(self, attempt_id: UUID, epochs: tuple[int, int] = KNOWN) -> AdmitReply:
-        return await self.desk.open(self.scope, event_of(attempt_id, "abandoned", output_tokens=0), epochs)
+        answer: asyncio.Future[AdmitReply | StoreAway] = asyncio.get_running_loop().create_future()
+        stub = encode(event_of(attempt_id, "abandoned", output_tokens=0))
+        self.desk.announce(self.scope, attempt_id, stub, epochs, answer.set_result)
+        reply = await answer
+        if isinstance(reply, StoreAway):
+            raise reply
+        return reply
 
     async def opened(self) -> UUID:
         attempt_id = new_attempt()
@@ -50,8 +59,14 @@ class House:
         assert reply.kind == "held", reply
         return attempt_id
 
+    def settling(self, attempt_id: UUID) -> asyncio.Future[None]:
+        """Sent now; done when the desk says so."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.desk.settle(attempt_id, encode(event_of(attempt_id)), lambda: done.set_result(None))
+        return done
+
     async def settle(self, attempt_id: UUID) -> None:
-        await self.desk.settle(attempt_id, event_of(attempt_id))
+        await self.settling(attempt_id)
 
     async def close(self, grace_s: float = 2) -> None:
         if not self.closed:

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.settlement.charge import charge, charges
-from tests.held import event_of, new_attempt
+from proxy.settlement.charge import charges
 
 LINES = st.lists(st.integers(0, 2**62), max_size=5)
 
@@ -23,12 +22,3 @@ def test_on_an_own_account_nothing_is_owed(lines: list[int]) -> None:
 def test_another_account_is_a_bug() -> None:
     with pytest.raises(ValueError, match="ours or own"):
         charges("theirs", [1])
-
-
-@pytest.mark.parametrize(("account", "owed"), [("ours", 7), ("own", 0)])
-def test_charge_fills_the_event(account: str, owed: int) -> None:
-    event = event_of(new_attempt())
-    event.provider_account, event.line_list_pusd, event.list_pusd = account, [3, 4], 7
-    charge(event)
-    assert event.charge_pusd == owed == sum(event.line_charge_pusd)
-    assert event.list_pusd == 7

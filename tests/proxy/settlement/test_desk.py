@@ -12,7 +12,7 @@ import pytest
 from proxy.holds.away import StoreAway
 from proxy.settlement.spool_lines import Record
 from proxy.storage.redis import open_redis
-from tests.held import EPOCHS, SHARD, Seen, awaited, event_of, eventually, names, new_attempt
+from tests.held import EPOCHS, SHARD, Seen, awaited, eventually, names, new_attempt
 from tests.line import Line
 from tests.own_valkey import OwnValkey
 from tests.proxy.settlement.house import House, house_at
@@ -69,14 +69,14 @@ async def one(house: House) -> None:
 async def test_no_task_and_no_timer_per_attempt(house: House) -> None:
     attempts = [await house.opened() for _ in range(20)]
     tasks = len(asyncio.all_tasks())
-    done = [house.desk.settle(attempt_id, event_of(attempt_id)) for attempt_id in attempts]
+    done = [house.settling(attempt_id) for attempt_id in attempts]
     assert len(asyncio.all_tasks()) == tasks
     await asyncio.gather(*done)
 
 
 async def test_the_event_is_sent_when_settle_is_called_and_not_when_it_is_awaited(house: House, seen: Seen) -> None:
     attempt_id = await house.opened()
-    done = house.desk.settle(attempt_id, event_of(attempt_id))
+    done = house.settling(attempt_id)
     await awaited(seen.entries)
     await done
 
@@ -99,11 +99,9 @@ async def test_void_leaves_no_event(house: House, seen: Seen) -> None:
 
 async def test_settling_what_is_not_in_flight_is_a_bug(house: House) -> None:
     attempt_id = await house.opened()
-    with pytest.raises(ValueError, match="another attempt"):
-        house.desk.settle(attempt_id, event_of(new_attempt()))
     await house.settle(attempt_id)
     with pytest.raises(KeyError):
-        house.desk.settle(attempt_id, event_of(attempt_id))
+        house.settling(attempt_id)
 
 
 async def test_the_clock_follows_redis(line: Line, seen: Seen, tmp_path: Path) -> None:
@@ -169,20 +167,6 @@ async def test_an_admit_that_was_not_answered_is_taken_back_at_the_next_connecti
     assert await seen.entries() == []
 
 
-async def test_who_leaves_while_being_announced_leaves_no_hold(house: House, seen: Seen, line: Line) -> None:
-    line.stall()
-    attempt_id = new_attempt()
-    opening = asyncio.get_running_loop().create_task(house.open(attempt_id))
-    await asyncio.sleep(0.05)
-    opening.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await opening
-    line.resume()
-    await eventually(lambda: not house.desk._voids.waiting)
-    assert await seen.holds() == {}
-    assert not house.desk.in_flight
-
-
 async def test_while_redis_is_away_attempts_are_refused_at_once(house: House, line: Line) -> None:
     line.refuse()
     await eventually(lambda: not house.bus.connected)
@@ -240,11 +224,11 @@ async def test_a_client_that_leaves_while_its_event_is_under_way_does_not_stop_i
     house: House, seen: Seen, line: Line
 ) -> None:
     answered, spooled = await house.opened(), await house.opened()
-    done = house.desk.settle(answered, event_of(answered))
+    done = house.settling(answered)
     done.cancel()
     await eventually(lambda: len(house.ring) == 1)
     line.stall()
-    done = house.desk.settle(spooled, event_of(spooled))
+    done = house.settling(spooled)
     done.cancel()
     await eventually(lambda: house.spool.waiting_bytes)
     line.resume()
@@ -338,7 +322,7 @@ async def test_a_full_spool_is_an_alarm_and_the_event_is_kept_in_memory(
 
 async def test_close_settles_what_is_left_as_abandoned(house: House, seen: Seen) -> None:
     attempt_id, on_its_way = await house.opened(), await house.opened()
-    done = house.desk.settle(on_its_way, event_of(on_its_way))
+    done = house.settling(on_its_way)
     await house.close()
     assert done.done()
     assert await seen.outcomes() == {on_its_way: [("ok", False)], attempt_id: [("abandoned", False)]}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.holds.away import StoreAway
-from tests.held import EPOCHS, SHARD, WORKSPACE, Seen, event_of, eventually, names, new_attempt
+from tests.held import EPOCHS, SHARD, WORKSPACE, Seen, eventually, names, new_attempt
 from tests.line import Line
 from tests.proxy.settlement.house import House, house_at
 
@@ -163,7 +163,7 @@ async def test_a_renewal_that_failed_is_repeated(house: House, line: Line) -> No
 async def test_an_event_that_settles_on_a_flushed_redis_is_late_and_there(house: House, seen: Seen) -> None:
     attempt_id = await house.opened()
     await seen.redis.flushall()
-    await house.desk.settle(attempt_id, event_of(attempt_id))
+    await house.settling(attempt_id)
     assert await seen.outcomes() == {attempt_id: [("ok", True)]}
 
 

@@ -13,7 +13,7 @@ from proxy.holds.away import StoreAway
 from proxy.holds.bus import Bus
 from proxy.holds.client import Holds
 from proxy.settlement.usage_event import decode
-from tests.held import EPOCHS, SHARD, Seen, connected, event_of, new_attempt
+from tests.held import EPOCHS, SHARD, Seen, connected, new_attempt
 from tests.line import Line
 from tests.proxy.settlement.house import KNOWN, House, house_at
 
@@ -42,7 +42,7 @@ class Storm:
                 continue
             self.dispatched.add(attempt_id)
             await asyncio.sleep(self.chance.random() * 0.1)
-            await house.desk.settle(attempt_id, event_of(attempt_id))
+            await house.settling(attempt_id)
 
     async def ticker(self, house: House) -> None:
         while not self.over.is_set():

@@ -81,7 +81,7 @@ def test_defaults_and_nulls() -> None:
         ('{"mod\\u0065l":"m","messages":[{}]}', False),
         (' {"model":"m","messages":[{}]}', False),
         ('{"model":"m","messages":[{}]}\n', False),
-        ('{"model":"m","messages":[{}],"é":1}', False),
+        ('{"model":"m","messages":[{}],"é":1}', True),
     ],
 )
 def test_where_the_model_is_only_where_that_is_proven(raw: str, proven: bool) -> None:
