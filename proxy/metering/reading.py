@@ -7,6 +7,21 @@ from typing import NamedTuple, Protocol
 from pricing.usage import Usage
 
 
+class Part(NamedTuple):
+    """What another model consumed for the answer; it has that model's price. Not inside the answer's own `units`."""
+
+    model: str | None
+    units: dict[str, int]
+
+
+class ImagesMade(NamedTuple):
+    """Of one size and quality; "" where the answer does not say."""
+
+    size: str
+    quality: str
+    made: int
+
+
 class Reading(NamedTuple):
     """`usage` None: none was reported, or (`garbled`) it was and could not be read."""
 
@@ -15,6 +30,9 @@ class Reading(NamedTuple):
     bare: bool = False  # `choices` is there and empty: a chunk that only carries usage
     error: bool = False  # an error object stands where an answer should
     garbled: bool = False
+    pending: bool = False  # not the end: the provider goes on in the background, and will bill
+    parts: tuple[Part, ...] = ()
+    images: tuple[ImagesMade, ...] = ()
 
 
 class UsageReader(Protocol):

@@ -11,7 +11,7 @@ class ClientRequest:
     """One call of a client. `raw` is the body as it came; the named fields were read from it once."""
 
     request_id: UUID
-    surface: str  # "chat"
+    surface: str  # chat | responses | completions | embeddings | moderations
     llm: str  # what the client named as `model`
     stream: bool
     raw: bytes

@@ -8,7 +8,7 @@ from uuid import UUID, SafeUUID
 
 PREFIXES = frozenset(
     ["ws", "user", "key", "mk", "uv", "agent", "req", "att", "conv", "msg", "bud", "lim", "price", "bill", "exp", "rule", "alert",
-     "prov", "llm", "route", "aud"]
+     "prov", "llm", "route", "aud", "obj"]
 )
 # What a NOT NULL column of a rollup holds where there is no agent, user, …
 NIL = UUID(int=0)

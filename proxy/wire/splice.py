@@ -2,7 +2,7 @@
 
 A field that the gateway read must be the only one of its name: a provider may take the first of two keys where we took
 the last, or the other way round. So the bytes go as they came only where that is proven, by length (`model_span`, see
-wire/chat_body.py) or by looking; else the top level is written anew from the values that were read, each value's bytes
+wire/body_fields.py) or by looking; else the top level is written anew from the values that were read, each value's bytes
 still as they came.
 """
 
@@ -14,10 +14,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw
 
-from proxy.wire.chat_body import ChatFields, read_chat_body
 from proxy.wire.client_request import ClientRequest
-
-__all__ = ["ChatFields", "read_chat_body", "upstream_body"]
 
 _top_level = msgspec.json.Decoder(dict[str, Raw])
 _ASK_USAGE = b'"stream_options":{"include_usage":true},'

@@ -15,20 +15,22 @@ _DATA_LINE = re.compile(rb"(?:^|[\r\n])[ \t]*data:[ ]?([^\r\n]*)")
 _EVENT_LINE = re.compile(rb"(?:^|[\r\n])event:[ ]?([^\r\n]*)")
 _CR = 0x0D
 
-MAX_FRAME_BYTES = 4 * 1024 * 1024
+# Events of the Responses API hold whole images (base64), the last one all of them.
+MAX_FRAME_BYTES = 32 * 1024 * 1024
 
 
 class FrameScanner:
     """Bytes in, the longest run of whole frames out. An unfinished frame waits in `rest`.
 
-    A frame longer than `max_frame_bytes` is not held: it passes in parts, and `oversized` counts it. Time is linear in
-    the bytes, however they are cut.
+    A frame longer than `max_frame_bytes` is not held: it passes in parts, or, with `instead`, that whole frame stands for
+    it; `oversized` counts it. Time is linear in the bytes, however they are cut.
     """
 
-    __slots__ = ("_cr", "_fresh", "_line_start", "_max", "_rest", "_scanned", "oversized")
+    __slots__ = ("_cr", "_fresh", "_instead", "_line_start", "_max", "_rest", "_scanned", "oversized")
 
-    def __init__(self, *, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+    def __init__(self, *, max_frame_bytes: int = MAX_FRAME_BYTES, instead: bytes | None = None) -> None:
         self._max = max_frame_bytes
+        self._instead = instead
         self._rest = bytearray()
         self._fresh = True  # `rest` begins a frame (False: in the middle of an oversized one)
         # `rest` holds a CR: its lines are walked from `_scanned`, in a line that began at `_line_start`.
@@ -56,9 +58,11 @@ class FrameScanner:
         end = self._end_by_lf(searched) if not self._cr and b"\r" not in chunk else self._end_by_line(searched)
         block = b""
         if end:
-            self._fresh = True
             block = bytes(rest[:end])
             del rest[:end]
+            if not self._fresh and self._instead is not None:
+                block = block[_first_end(block) :]
+            self._fresh = True
         if len(rest) > self._max:
             block += self._overflow()
         if not rest:
@@ -67,7 +71,7 @@ class FrameScanner:
 
     def finish(self) -> bytes:
         """The unfinished rest, once no more bytes come."""
-        rest = bytes(self._rest)
+        rest = bytes(self._rest) if self._fresh or self._instead is None else b""
         self._rest.clear()
         self._fresh, self._cr = True, False
         return rest
@@ -106,7 +110,8 @@ class FrameScanner:
     def _overflow(self) -> bytes:
         """All of an oversized frame so far, but line ends that may turn out to be half of a blank line."""
         rest = self._rest
-        if self._fresh:
+        begun = self._fresh
+        if begun:
             self.oversized += 1
             self._fresh = False
         end = len(rest)
@@ -115,7 +120,9 @@ class FrameScanner:
         part = bytes(rest[:end])
         del rest[:end]
         self._scanned, self._line_start = 0, -1
-        return part
+        if self._instead is None:
+            return part
+        return self._instead if begun else b""
 
 
 def _frame_ends(block: bytes) -> Iterator[int]:
@@ -129,6 +136,16 @@ def _frame_ends(block: bytes) -> Iterator[int]:
         if start == line_start:
             yield end
         line_start = end
+
+
+def _first_end(block: bytes) -> int:
+    """Where the frame ends in whose middle the block begins; the block holds that end."""
+    line_start = -1
+    for match in _LINE_END.finditer(block):
+        if match.start() == line_start:
+            return match.end()
+        line_start = match.end()
+    raise AssertionError("the end was found")
 
 
 def split_frames(block: bytes) -> list[bytes]:
@@ -164,6 +181,11 @@ def data_of(frame: bytes) -> bytes:
         data = frame[6:-2]
         if b"\n" not in data and b"\r" not in data:
             return data
+    elif frame.startswith(b"event: ") and b"\r" not in frame:
+        start = frame.find(b"\n") + 1
+        end = len(frame) - 2 if frame.endswith(b"\n\n") else len(frame)
+        if frame.startswith(b"data: ", start) and frame.find(b"\n", start, end) < 0:
+            return frame[start + 6 : end]
     return b"\n".join(_DATA_LINE.findall(frame))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -56,7 +57,7 @@ def chunk(delta: object, **more: object) -> dict[str, object]:
     return {"id": "c", "choices": [{"index": 0, "delta": delta, "finish_reason": None}], "usage": None, **more}
 
 
-def meter(*, strip: bool = False, **options: object) -> StreamMeter:
+def meter(*, strip: bool = False, **options: Any) -> StreamMeter:
     return StreamMeter(READERS["openai"], strip_usage_chunk=strip, **options)
 
 
@@ -261,3 +262,101 @@ def test_memory_of_a_long_stream_is_bounded() -> None:
         m.feed(piece)
     assert m._output._raw_bytes <= 16 * 1024
     assert m.output_text() == "word " * 2000
+
+
+SECRET = b"sk-live-0123456789"
+
+
+def hide(data: bytes) -> bytes:
+    """Cleaning as a provider's: JSON is read, so an escaped key is found as well."""
+    try:
+        return json.dumps(json.loads(data)).encode().replace(SECRET, b"[removed]")
+    except ValueError:
+        return data.replace(SECRET, b"[removed]")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        b'data: {"\\u0065rror":{"message":"bad key sk-live-0123456789"}}\n\n',
+        b'data: {"er\\u0072or" : {"message":"bad key sk-live-0123456789"}}\r\n\r\n',
+        b'data: {"error":{"message":"bad key \\u0073k-live-0123456789"}}\n\n',
+        b'data: {"error"\ndata: :{"message":"bad key sk-live-0123456789"}}\n\n',
+        b'data:{"object":"error"\r\ndata:,"message":"sk-live-0123456789"}\r\n\r\n',
+        b'data: {"error":null,"type":"error","message":"sk-live-0123456789"}\n\n',
+        b"event: error\ndata: sk-live-0123456789\n\n",
+    ],
+)
+def test_an_error_is_cleaned_however_it_is_spelled(error: bytes) -> None:
+    answer = frame(chunk({"content": "sk-live-0123456789 is what you wrote"}))
+    for cut in range(len(answer + error)):
+        m = meter(clean_error=hide)
+        sent = play(m, answer + error + answer, [cut])
+        assert sent.startswith(answer)
+        assert sent.endswith(answer)
+        assert SECRET not in sent[len(answer) : -len(answer)]
+        assert m.error_seen
+
+
+@given(TEXTS, st.booleans())
+def test_escaped_letters_of_an_answer_are_no_error(said: str, spelled: bool) -> None:
+    """Servers that escape whatever they like: `A` as \\u0041."""
+    content = "".join(f"\\u{ord(c):04x}" for c in said) if spelled and said.isascii() else json.dumps(said)[1:-1]
+    stream = b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % content.encode()
+    m = meter(clean_error=lambda data: b"cleaned")
+    assert play(m, stream, []) == stream
+    assert not m.error_seen
+
+
+def test_an_event_too_large_to_be_cleaned_does_not_pass() -> None:
+    answer = frame(chunk({"content": "a"}))
+    large = b'data: {"padding":"' + b"x" * 2000 + b'","error":{"message":"sk-live-0123456789"}}\n\n'
+    stream = answer + large + answer + b"data: [DONE]\n\n"
+    for size in (1, 100, 5000):
+        m = meter(clean_error=hide, max_frame_bytes=1000)
+        cuts = list(range(0, len(stream), size)) if size < 5000 else [len(answer) + 1500]
+        sent = play(m, stream, cuts)
+        assert sent.startswith(answer + b'data: {"error":')
+        assert sent.endswith(answer + b"data: [DONE]\n\n")
+        assert SECRET not in sent
+        assert b"xxx" not in sent
+        assert (m.error_seen, m.oversized, m.done) == (True, 1, True)
+
+
+def test_where_nothing_is_to_be_cleaned_large_events_pass() -> None:
+    large = b'data: {"padding":"' + b"x" * 2000 + b'"}\n\n'
+    m = meter(max_frame_bytes=1000)
+    assert play(m, large * 2, [1500]) == large * 2
+    assert not m.error_seen
+
+
+def finish(index: object, reason: str | None = "stop") -> bytes:
+    return frame({"choices": [{"index": index, "delta": {}, "finish_reason": reason}], "usage": None})
+
+
+@pytest.mark.parametrize(
+    ("choices", "stream", "ended"),
+    [
+        (1, finish(0), True),
+        (2, finish(0), False),
+        (2, finish(0) + frame(chunk({"content": "x"})) * 9 + finish(1), True),
+        (2, finish(0) + finish(0), False),
+        (2, finish(0) + finish(1, None), False),
+        (2, frame({"choices": [{"index": i, "finish_reason": "length"} for i in (0, 1)]}), True),
+        (3, frame({"choices": [{"index": i, "finish_reason": "length"} for i in (0, 1)]}), False),
+        (2, finish(0) + frame({"choices": [], "usage": USAGE}), True),
+        (2, finish(0) + b"data: [DONE]\n\n", True),
+        (2, finish(0) + frame(chunk({"content": '"finish_reason":"stop"'})), False),
+        (2, finish("a") + finish([]), False),
+    ],
+)
+def test_a_stream_of_several_choices_ends_with_the_last(choices: int, stream: bytes, ended: bool) -> None:
+    for cuts in ([], list(range(len(stream)))):
+        m = meter(choices=choices)
+        assert play(m, stream, cuts) == stream
+        assert m.ended == ended
+
+
+def test_an_error_that_is_added() -> None:
+    assert meter().error_event(b'{"error":{}}') == b'data: {"error":{}}\n\n'
+    assert meter().seen_units() == {}

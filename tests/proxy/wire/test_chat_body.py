@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.wire.chat_body import FIELDS, ChatFields, read_chat_body
+from proxy.wire.body_fields import BodyFields
+from proxy.wire.chat_body import FIELDS, read_chat_body
 from proxy.wire.refusals import Reason, Refused
 
 MESSAGES = [{"role": "user", "content": "hi"}]
 
 
-def read(**fields: object) -> ChatFields:
+def read(**fields: object) -> BodyFields:
     return read_chat_body(json.dumps({"model": "m", "messages": MESSAGES} | fields).encode())
 
 
@@ -38,7 +39,7 @@ def test_all_fields_are_read() -> None:
         provider={"order": ["x"]},
         temperature=1,
     )
-    assert fields == ChatFields(
+    assert fields == BodyFields(
         model="m",
         stream=True,
         has_stream_options=True,
@@ -56,9 +57,9 @@ def test_all_fields_are_read() -> None:
 
 
 def test_defaults_and_nulls() -> None:
-    assert read() == ChatFields(model="m", read_fields=("model", "messages"), model_span=(10, 13))
+    assert read() == BodyFields(model="m", read_fields=("model", "messages"), model_span=(10, 13))
     nulls = {name: None for name in FIELDS if name not in ("model", "messages")}
-    assert read(**nulls) == ChatFields(
+    assert read(**nulls) == BodyFields(
         model="m",
         has_stream_options=True,
         gateway_fields=("usage", "models", "provider"),

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.wire.chat_body import read_chat_body
 from proxy.wire.client_request import ClientRequest
-from proxy.wire.splice import read_chat_body, upstream_body
+from proxy.wire.splice import upstream_body
 
 MESSAGES = '"messages":[{"role":"user","content":"hi"}]'
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -35,7 +37,7 @@ def reference_frames(stream: bytes) -> list[bytes]:
     return frames + ([stream[start:]] if start < len(stream) else [])
 
 
-def run(stream: bytes, cuts: list[int], **options: int) -> tuple[list[bytes], FrameScanner]:
+def run(stream: bytes, cuts: list[int], **options: Any) -> tuple[list[bytes], FrameScanner]:
     scanner = FrameScanner(**options)
     out, start = [], 0
     for cut in [*sorted(cuts), len(stream)]:
@@ -132,6 +134,15 @@ def test_frame_at_agrees_with_split(stream: bytes) -> None:
         (b"id: 1\nevent: x\ndata: a\ndata: b\n\n", b"a\nb"),
         (b"data: a\rdata: b\r\r", b"a\nb"),
         (b"dataset: a\n\n", b""),
+        (b"event: x\ndata: {}\n\n", b"{}"),
+        (b"event: x\ndata: {}", b"{}"),
+        (b"event: x\ndata: a\ndata: b\n\n", b"a\nb"),
+        (b"event: x\ndata: a\ndata: b", b"a\nb"),
+        (b"event: x\r\ndata: a\r\n\r\n", b"a"),
+        (b"event: data: y\n\n", b""),
+        (b"event: x\n\n", b""),
+        (b"event: x\ndata: \n\n", b""),
+        (b"event: x\ndata: a\n", b"a"),
         (b"\ndata: a\n\n", b"a"),
         (b"", b""),
     ],
@@ -172,3 +183,47 @@ def test_event_of() -> None:
 def test_with_data_keeps_the_other_lines() -> None:
     assert with_data(b"event: error\ndata: secret\n\n", b"{}") == b"event: error\ndata: {}\n\n"
     assert with_data(b"event: error\r\ndata: secret\r\n\r\n", b"{}") == b"event: error\r\ndata: {}\r\n\r\n"
+
+
+@given(st.lists(st.tuples(text, line_end), max_size=12).map(lambda parts: b"".join(t + e for t, e in parts)))
+def test_a_frame_stands_for_an_oversized_one(stream: bytes) -> None:
+    """Byte by byte: those longer than is held are replaced, whole, all others stay."""
+    most, instead = 9, b"data: too large\n\n"
+    blocks, scanner = run(stream, list(range(len(stream))), max_frame_bytes=most, instead=instead)
+    frames = reference_frames(stream)
+    ended = frames[:-1] if frames and b"".join(frames[:-1]) != stream and not is_whole(frames[-1]) else frames
+    expected = b"".join(instead if is_too_long(frame, most) else frame for frame in ended)
+    got = b"".join(blocks)
+    if ended is frames:
+        assert got == expected
+    else:
+        assert got in (expected + frames[-1], expected + instead)
+    assert b"".join(blocks).count(instead) == scanner.oversized
+
+
+def is_whole(frame: bytes) -> bool:
+    return frame.endswith((b"\n\n", b"\r\r", b"\n\r", b"\r\n\r\n", b"\r\r\n", b"\n\r\n")) or frame in (b"\n", b"\r", b"\r\n")
+
+
+def is_too_long(frame: bytes, most: int) -> bool:
+    """Held until its end is sure; a CR at the end is sure only with the next byte."""
+    line = frame.rstrip(b"\r\n")
+    return len(frame) - 1 > most or (len(frame) > most and frame.endswith(b"\r")) or len(line) > most
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("cut", [1, 7, 40])
+def test_what_follows_an_oversized_frame_passes(line_end: bytes, cut: int) -> None:
+    long = b"data: " + b"x" * 100 + line_end + b"data: y" + line_end * 2
+    stream = b"data: 1" + line_end * 2 + long + b"data: 2" + line_end * 2 + b": 3" + line_end * 2
+    scanner = FrameScanner(max_frame_bytes=20, instead=b"data: gone\n\n")
+    got = b"".join(scanner.feed(stream[at : at + cut]) for at in range(0, len(stream), cut)) + scanner.finish()
+    assert got == stream.replace(long, b"data: gone\n\n")
+    assert scanner.oversized == 1
+
+
+def test_an_oversized_frame_that_never_ends_is_dropped() -> None:
+    scanner = FrameScanner(max_frame_bytes=10, instead=b"data: gone\n\n")
+    assert scanner.feed(b"data: " + b"x" * 20) == b"data: gone\n\n"
+    assert scanner.feed(b"x" * 20 + b"\n") == b""
+    assert scanner.finish() == b""
