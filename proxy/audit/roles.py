@@ -54,10 +54,15 @@ ALLOWED: dict[tuple[str, str], frozenset[Standing]] = {
     ("delete", "user_variable"): _ADMINS,
     ("read", "llm"): _ALL,
     ("read", "provider"): _ALL,
+    ("read", "provider_object"): _SEEING,
+    ("create", "provider_object"): _ADMINS,
     ("read", "usage"): _SEEING,
     ("read", "billing"): _BILLING,
     ("read", "audit"): _ADMINS,
     ("create", "deployment"): _PLATFORM,
+    ("rotate", "master_key"): _PLATFORM,
+    ("retire", "master_key"): _PLATFORM,
+    ("reset", "master_key"): _PLATFORM,
 }
 
 _RANK: dict[Standing, int] = {"viewer": 0, "member": 1, "billing": 1, "admin": 2, "owner": 3, "platform": 4}

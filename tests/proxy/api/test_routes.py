@@ -67,6 +67,8 @@ MAY = {
     "GET /llms/{id}": ALL,
     "GET /providers": ALL,
     "GET /providers/{id}": ALL,
+    "GET /provider-objects": SEEING,
+    "POST /provider-objects": ADMINS,
     "GET /usage/events": SEEING,
     "GET /usage/events/{id}": SEEING,
     "GET /usage/summary": SEEING,
@@ -107,6 +109,10 @@ def body_of(name: str, tenant: Tenant) -> dict[str, Any] | None:
         "POST /user-variables": {
             "workspace_id": tenant.ws, "scope": "workspace", "provider": "mistral", "value": "own-key-12345678"
         },
+        "POST /provider-objects": {
+            "workspace_id": tenant.ws, "provider": "openai", "user_variable_id": tenant.uv, "kind": "prompt",
+            "object_id": "pmpt_1",
+        },
         "PATCH /user-variables/{id}": {"value": "own-key-12345678"},
     }  # fmt: skip
     return bodies.get(name)
@@ -135,7 +141,7 @@ async def test_role_by_route(api: Api, acme: Tenant, name: str) -> None:
 
 
 async def count_of_all(api: Api) -> list[str]:
-    tables = ("workspaces", "users", "memberships", "virtual_keys", "management_keys", "user_variables", "audit_log")
+    tables = ("workspaces", "users", "memberships", "virtual_keys", "management_keys", "user_variables", "provider_objects", "audit_log")
     return [
         str(sorted(map(tuple, await api.deployment.pool.fetch(f"SELECT {table}::text FROM {table}"))))
         for table in tables
