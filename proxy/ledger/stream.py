@@ -157,6 +157,12 @@ class UsageStream:
                 oldest = later[0][0] if later else None
             return Backlog(group["pending"], None if oldest is None else stream_ms(oldest), time_ms)
 
+    async def length(self) -> int:
+        """All entries, those that are in the tables included: they stay for the retention window."""
+        with redis_errors():
+            entries: int = await self._redis.xlen(self._key)
+            return entries
+
     async def _group(self) -> tuple[int, dict[str, Any]]:
         """The server's time and the group, which is made (from the first entry on) where it is missing: a flushed or
         replaced Redis must not lose what gateways send again."""

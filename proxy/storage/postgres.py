@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+import asyncio
+from typing import NamedTuple, TypeAlias
 
 import asyncpg
 from asyncpg import exceptions
@@ -72,3 +73,25 @@ async def connect(dsn: str, *, application_name: str, timeout_s: float = CONNECT
         timeout=timeout_s,
         server_settings={"application_name": application_name, "timezone": "UTC"},
     )
+
+
+class Connections(NamedTuple):
+    """Of one process' pool."""
+
+    used: int
+    idle: int
+    limit: int
+
+
+def connections(pool: Pool) -> Connections:
+    return Connections(pool.get_size() - pool.get_idle_size(), pool.get_idle_size(), pool.get_max_size())
+
+
+async def answers(pool: Pool, *, within_s: float) -> bool:
+    """Whether a query comes back; a pool that has no connection to spare within the time counts as away."""
+    try:
+        async with asyncio.timeout(within_s), pool.acquire() as conn:
+            await conn.execute("SELECT 1")
+    except POSTGRES_AWAY:
+        return False
+    return True

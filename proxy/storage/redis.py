@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import redis.asyncio
 from redis import exceptions
@@ -47,3 +47,21 @@ def open_redis(
     }
     pool = redis.asyncio.BlockingConnectionPool.from_url(url, **options)
     return redis.asyncio.Redis.from_pool(pool)
+
+
+class Memory(NamedTuple):
+    """Bytes. `max` 0: no limit is set."""
+
+    used: int
+    max: int
+
+
+async def memory(redis: Redis) -> Memory | None:
+    """None: it is away. Zeros where this account may not ask."""
+    try:
+        info = await redis.info("memory")
+    except REDIS_DENIED:
+        return Memory(0, 0)
+    except REDIS_AWAY:
+        return None
+    return Memory(int(info["used_memory"]), int(info["maxmemory"]))

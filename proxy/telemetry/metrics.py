@@ -27,42 +27,109 @@ class Metrics:
         self.requests = Counter(
             "synapscale_requests", "Requests by surface and status", ["surface", "status"], registry=make
         )
-        self.attempts = Counter("synapscale_attempts", "Settled attempts", ["provider", "outcome"], registry=make)
-        self.refusals = Counter("synapscale_refusals", "Refused requests", ["code"], registry=make)
-        self.tokens = Counter("synapscale_tokens", "Tokens settled", ["provider", "direction"], registry=make)
-        self.unpriced = Counter("synapscale_unpriced_attempts", "Without a known price", ["provider"], registry=make)
-        self.estimated = Counter(
-            "synapscale_estimated_attempts", "Counted by our tokenizer", ["provider"], registry=make
+        self.attempts = Counter(
+            "synapscale_attempts", "Settled attempts by outcome", ["provider", "outcome"], registry=make
         )
-        self.bugs = Counter("synapscale_bugs", "Paths that should not be reached", ["where"], registry=make)
+        self.refusals = Counter("synapscale_refusals", "Refused requests by error code", ["code"], registry=make)
+        self.tokens = Counter(
+            "synapscale_tokens", "Tokens of settled attempts (input, output)", ["provider", "direction"], registry=make
+        )
+        self.unpriced = Counter(
+            "synapscale_unpriced_attempts", "Attempts without a known price", ["provider"], registry=make
+        )
+        self.estimated = Counter(
+            "synapscale_estimated_attempts",
+            "Attempts whose usage the provider did not report: counted by our tokenizer",
+            ["provider"],
+            registry=make,
+        )
+        self.bugs = Counter(
+            "synapscale_bugs", "Paths that should not be reached: a bug, please report it", ["where"], registry=make
+        )
         self.latency = Histogram(
             "synapscale_request_seconds",
-            "From head to last byte",
+            "Time from the head of a request to the last byte of its answer",
             ["surface"],
             buckets=_LATENCY_BUCKETS_S,
             registry=make,
         )
         self.in_flight = _gauge(make, "synapscale_in_flight", "Requests in flight", "livesum")
-        self.spooled = Counter("synapscale_spooled_events", "Events written to the local spool", registry=make)
-        self.spool_bytes = _gauge(make, "synapscale_spool_bytes", "Bytes waiting in the local spool", "livesum")
-        self.ledger_entries = Counter(
-            "synapscale_ledger_entries", "Stream entries by result", ["result"], registry=make
+        self.processes = _gauge(make, "synapscale_processes", "Processes that are up", "livesum", "role")
+        self.store_up = _gauge(
+            make,
+            "synapscale_store_up",
+            "1 while every process reaches this store (postgres, redis)",
+            "livemin",
+            "store",
         )
-        self.ledger_failures = Counter("synapscale_ledger_failures", "Batches rolled back", ["why"], registry=make)
+        self.postgres_connections = _gauge(
+            make, "synapscale_postgres_connections", "Connections of our pools (used, idle, limit)", "livesum", "state"
+        )
+        self.redis_memory = _gauge(
+            make,
+            "synapscale_redis_memory_bytes",
+            "Memory of Redis (used, max); max 0: no limit is set",
+            "livemax",
+            "what",
+        )
+        self.stream_entries = _gauge(
+            make, "synapscale_stream_entries", "Entries in the usage stream, written ones included", "livemax", "shard"
+        )
+        self.stream_oldest = _gauge(
+            make,
+            "synapscale_stream_oldest_seconds",
+            "Age of the oldest entry that is not in the ledger",
+            "livemax",
+            "shard",
+        )
+        self.spool_folder_bytes = _gauge(
+            make,
+            "synapscale_spool_folder_bytes",
+            "Size of the spool folder, files of dead processes included",
+            "livemax",
+        )
+        self.spooled = Counter(
+            "synapscale_spooled_events", "Events written to the spool because Redis did not answer", registry=make
+        )
+        self.spool_bytes = _gauge(
+            make, "synapscale_spool_bytes", "Bytes that wait in the spools of living gateways", "livesum"
+        )
+        self.ledger_entries = Counter(
+            "synapscale_ledger_entries",
+            "Stream entries that were written (inserted, changed) or were there already (repeated)",
+            ["result"],
+            registry=make,
+        )
+        self.ledger_failures = Counter(
+            "synapscale_ledger_failures", "Batches that were rolled back and wait, by reason", ["why"], registry=make
+        )
         self.ledger_lag = _gauge(
-            make, "synapscale_ledger_lag_seconds", "Age of the oldest unwritten entry", "livemax", "shard"
+            make,
+            "synapscale_ledger_lag_seconds",
+            "How far the ledger writer is behind, by its own account",
+            "livemax",
+            "shard",
         )
         self.ledger_pending = _gauge(
-            make, "synapscale_ledger_pending", "Entries read, not committed", "livemax", "shard"
+            make, "synapscale_ledger_pending", "Entries read and not yet committed", "livemax", "shard"
         )
         self.ledger_unknown = _gauge(
-            make, "synapscale_ledger_unknown", "Entries of an unknown version", "livemax", "shard"
+            make, "synapscale_ledger_unknown", "Entries of a newer version, kept for a newer worker", "livemax", "shard"
         )
-        self.dead_letters = Counter("synapscale_dead_letters", "Entries that could not be written", registry=make)
-        self.swept = Counter("synapscale_swept_attempts", "Attempts of dead processes, abandoned", registry=make)
-        self.seeded = Counter("synapscale_seeded_shards", "Shards found without gen and seeded", registry=make)
+        self.dead_letters = Counter(
+            "synapscale_dead_letters", "Entries that could not be written: they are in no bill", registry=make
+        )
+        self.swept = Counter(
+            "synapscale_swept_attempts", "Attempts of dead processes that were settled as abandoned", registry=make
+        )
+        self.seeded = Counter(
+            "synapscale_seeded_shards", "Shards of Redis that were found empty and made usable", registry=make
+        )
         self.adopted = Counter(
-            "synapscale_adopted_spool_lines", "Lines of dead processes' spools", ["result"], registry=make
+            "synapscale_adopted_spool_lines",
+            "Lines of dead processes' spools (sent, damaged)",
+            ["result"],
+            registry=make,
         )
         self._adds: defaultdict[tuple[Counter, tuple[str, ...]], int] = defaultdict(int)
         self._seconds: list[tuple[str, int, float]] = []
@@ -110,7 +177,7 @@ class Metrics:
 
 
 def _gauge(
-    registry: CollectorRegistry, name: str, what: str, mode: Literal["livesum", "livemax"], *labels: str
+    registry: CollectorRegistry, name: str, what: str, mode: Literal["livesum", "livemax", "livemin"], *labels: str
 ) -> Gauge:
     """`mode`: how the values of living processes become one."""
     return Gauge(name, what, labels, multiprocess_mode=mode, registry=registry)

@@ -1,4 +1,7 @@
-"""The master key: 32 bytes that the operator keeps. The sealing key and the key of the hashes come from it by HKDF."""
+"""The master key: 32 bytes that the operator keeps. All other keys come from it by HKDF.
+
+`hash_key` is that of a database which this master key was the first of; the one in force is in the ring (`keyring.py`).
+"""
 
 from __future__ import annotations
 
@@ -24,13 +27,14 @@ class MasterKeyError(Exception):
 class MasterKey:
     """`key_id` stands in front of all that it sealed: it says which master key opens it, and nothing about the key."""
 
-    __slots__ = ("hash_key", "key_id", "sealing_key")
+    __slots__ = ("hash_key", "key_id", "ring_key", "sealing_key")
 
     def __init__(self, master: bytes) -> None:
         if len(master) != MASTER_BYTES:
             raise MasterKeyError(f"the master key must be {MASTER_BYTES} bytes, it has {len(master)}. {_HOW}")
         self.sealing_key = _derive(master, b"synapscale/sealing/1", 32)
         self.hash_key = _derive(master, b"synapscale/key-hash/1", 32)
+        self.ring_key = _derive(master, b"synapscale/ring/1", 32)
         self.key_id = _derive(master, b"synapscale/key-id/1", KEY_ID_BYTES)
 
     def __repr__(self) -> str:

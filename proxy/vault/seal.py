@@ -7,7 +7,7 @@ the kind of thing and every part of its address, each with its length, so that n
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -25,11 +25,26 @@ class SealBroken(Exception):
 
 
 class Vault:
-    """Seals with the current master key and opens with it or a previous one."""
+    """Seals with the current master key and opens with it or a previous one. It may learn others while it is used."""
 
     def __init__(self, current: MasterKey, previous: Sequence[MasterKey] = ()) -> None:
         self._head = bytes([VERSION]) + current.key_id
         self._ciphers = {bytes([VERSION]) + key.key_id: AESGCM(key.sealing_key) for key in (*previous, current)}
+
+    def learn(self, sealing: Mapping[bytes, bytes], *, current: bytes) -> None:
+        """`sealing`: key id → sealing key. From now on these open too, and that of `current` seals."""
+        for key_id, sealing_key in sealing.items():
+            self._ciphers.setdefault(bytes([VERSION]) + key_id, AESGCM(sealing_key))
+        self._head = bytes([VERSION]) + current
+
+    def knows(self, sealed: bytes) -> bool:
+        """Whether the key that sealed it is here."""
+        return sealed[:_HEAD_BYTES] in self._ciphers
+
+    @property
+    def head(self) -> bytes:
+        """How all begins that is sealed from now on."""
+        return self._head
 
     def seal(self, plaintext: str, *, workspace_id: UUID, provider: str, row_id: UUID) -> bytes:
         """A user variable."""

