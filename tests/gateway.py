@@ -17,7 +17,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from proxy.app import Gateway, Worker
+from proxy.app.gateway import Gateway
+from proxy.app.worker import Worker
 from proxy.cli.prepare import prepare
 from proxy.settings.key_files import ADMIN_KEY, FIRST_KEY, master_key
 from proxy.settings.load import load

@@ -7,9 +7,9 @@ what was announced is settled: with what is known of its usage, or, where this c
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeAlias, assert_never
+from typing import NamedTuple, TypeAlias, assert_never
 
 from pricing.rate import rate
 from pricing.usage import Usage
@@ -17,7 +17,6 @@ from proxy.admission.bound import prompt_estimate_tokens
 from proxy.flow.answer import (
     Facts,
     broken_refusal,
-    error_event,
     head_for,
     instead_of_unread,
     refusal_head,
@@ -26,12 +25,14 @@ from proxy.flow.answer import (
 )
 from proxy.flow.events import Spent, announced, attempt_fields, settled
 from proxy.flow.found import Found, Reckoned, Uncounted, nothing, of_body, of_stream, of_tail
+from proxy.flow.gate import Spawn
 from proxy.flow.upstreams import Upstreams
 from proxy.flow.ways import Way
 from proxy.holds.away import StoreAway
 from proxy.holds.client import AdmitReply, Holds
 from proxy.identity.principal import Principal
 from proxy.metering.estimate import Estimator
+from proxy.metering.meters import open_meter
 from proxy.metering.stream_meter import StreamMeter
 from proxy.outbound.response_headers import is_encoded
 from proxy.outbound.sink import Headers
@@ -84,12 +85,6 @@ class Stale(NamedTuple):
 
 Ended: TypeAlias = Served | Failed | Stale | Refused
 _SERVED = Served()
-
-
-class Spawn(Protocol):
-    """Runs what takes longer than a callback, in a task that somebody holds."""
-
-    def __call__(self, work: Coroutine[Any, Any, None], name: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +193,11 @@ class Attempt:
 
     def _make_meter(self) -> StreamMeter:
         outgoing = self._outgoing
-        meter = self._meter = StreamMeter(
-            self.way.prepared.reader,
-            strip_usage_chunk=outgoing.strip_usage_chunk,
-            clean_error=outgoing.clean,
-            annotate=self._annotate if self._request.usage_include else None,
-        )
+        request = self._request
+        meter = self._meter = open_meter(
+            request.surface, self.way.prepared.reader, strip_usage_chunk=outgoing.strip_usage_chunk,
+            clean_error=outgoing.clean, annotate=self._annotate if request.usage_include else None, choices=request.n,
+        )  # fmt: skip
         return meter
 
     def _annotate(self, data: bytes, usage: Usage) -> bytes:
@@ -279,7 +273,7 @@ class Attempt:
             self._release = end.release
             self._reckon(of_stream(self._meter, "ok"), self._release_and_end)
             return
-        event = error_event(truncated_refusal(self.way.route.provider.name))
+        event = meter.error_event(truncated_refusal(self.way.route.provider.name).body())
         self._release = lambda: self._channel.finish(event)
         self._reckon(of_stream(meter, "upstream_error", "truncated"), self._release_and_end)
 
@@ -316,7 +310,12 @@ class Attempt:
         if self._meter is not None:
             self._meter.finish(drop_unfinished=True)
         channel = self._channel
-        self._release = (lambda: channel.finish(error_event(refusal))) if progress.framed else channel.abort
+        meter = self._meter
+        if progress.framed and meter is not None:
+            event = meter.error_event(refusal.body())
+            self._release = lambda: channel.finish(event)
+        else:
+            self._release = channel.abort
         self._reckon(of_stream(self._meter, "upstream_error", end.reason.value), self._release_and_end)
 
     # ---- settlement
@@ -328,13 +327,14 @@ class Attempt:
             self._spawn(self._count(reckoned, then), "estimate an answer")
 
     async def _count(self, uncounted: Uncounted, then: Callable[[], None]) -> None:
-        text, outcome, error_code, usage, raw_usage, unreadable = uncounted
+        text, outcome, error_code, usage, raw_usage, unreadable, units = uncounted
         estimator, model = self._desks.estimator, self.way.route.upstream_model
         try:
             if usage is None:
-                usage = await estimator.estimate_chat(self._outgoing.body, text, model)
+                usage = await estimator.estimate(self._request.surface, self._outgoing.body, text, model)
             else:
                 usage.units["output"] = usage.units.get("output", 0) + await estimator.count(text, model)
+            usage.units.update(units)
             self._settle(Found(usage, "estimated", outcome, raw_usage, error_code, unreadable), then)
         except Exception:
             log.exception("an attempt failed by a bug")

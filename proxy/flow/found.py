@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
 from pricing.usage import Usage
 from proxy.flow.events import Outcome, Source
-from proxy.metering.body_meter import output_text
+from proxy.metering.body_meter import output_text, read_tail
 from proxy.metering.reading import UsageReader
 from proxy.metering.stream_meter import StreamMeter
 
@@ -23,7 +24,10 @@ class Found(NamedTuple):
 
 
 class Uncounted(NamedTuple):
-    """Only an estimate can tell. `usage`: reported in the middle, and `text` was said since; None: nothing was reported."""
+    """Only an estimate can tell. `usage`: reported in the middle, and `text` was said since; None: nothing was reported.
+
+    `units`: things that were counted as they passed, and that no estimate knows of.
+    """
 
     text: str
     outcome: Outcome
@@ -31,6 +35,7 @@ class Uncounted(NamedTuple):
     usage: Usage | None = None
     raw_usage: str | None = None
     unreadable: int = 0
+    units: Mapping[str, int] = {}
 
 
 Reckoned: TypeAlias = Found | Uncounted
@@ -48,14 +53,14 @@ def of_stream(meter: StreamMeter | None, outcome: Outcome, error_code: str | Non
         return Uncounted("", outcome, error_code)
     if meter.error_seen and outcome == "ok":
         outcome, error_code = "upstream_error", "error_in_stream"
-    unreadable = meter.decode_errors
+    unreadable, units = meter.decode_errors, meter.seen_units()
     if meter.usage is not None:
         if outcome != "ok" and (said := meter.output_text()):
-            return Uncounted(said, outcome, error_code, meter.usage, meter.raw_usage, unreadable)
+            return Uncounted(said, outcome, error_code, meter.usage, meter.raw_usage, unreadable, units)
         return Found(meter.usage, "provider", outcome, meter.raw_usage, error_code, unreadable)
     if outcome == "upstream_error" and not meter.saw_content:
         return Found(Usage(), "none", outcome, None, error_code, unreadable)
-    return Uncounted(meter.output_text(), outcome, error_code, unreadable=unreadable)
+    return Uncounted(meter.output_text(), outcome, error_code, unreadable=unreadable, units=units)
 
 
 def of_body(reader: UsageReader, body: bytes, outcome: Outcome) -> Reckoned:
@@ -70,9 +75,8 @@ def of_body(reader: UsageReader, body: bytes, outcome: Outcome) -> Reckoned:
 
 
 def of_tail(reader: UsageReader, tail: bytes) -> Reckoned:
-    """A body too large to hold: providers put usage last."""
-    at = tail.rfind(b'"usage"')
-    reading = reader.read(b"{" + tail[at:]) if at >= 0 else None
-    if reading is None or reading.usage is None:
+    """Of a body too large to hold."""
+    reading = read_tail(reader, tail)
+    if reading.usage is None:
         return Uncounted("", "ok", "unread")
     return Found(reading.usage, "provider", "ok", reading.raw_usage)

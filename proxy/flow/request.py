@@ -5,17 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, Protocol, assert_never
 from uuid import UUID
 
 from proxy.catalog.cache import CatalogCache
 from proxy.flow.attempt import Attempt, Desks, Ended, Failed, Served, Stale, store_away
+from proxy.flow.gate import GatedChannel
 from proxy.flow.live import LiveChannel, LiveRequests
+from proxy.flow.ties import FREE, Mints, Ties, may_tie, not_there, tie
 from proxy.flow.ways import Way, Ways
 from proxy.holds.away import StoreAway
 from proxy.holds.client import AdmitReply
 from proxy.identity.principal import Principal
 from proxy.identity.resolve import Resolver
+from proxy.objects.objects import Objects
+from proxy.providers.support import SURFACES
+from proxy.relay.client_channel import ClientChannel
 from proxy.storage.postgres import POSTGRES_AWAY
 from proxy.wire.client_request import ClientRequest
 from proxy.wire.ids import NIL
@@ -44,11 +50,14 @@ class Epochs(Protocol):
 class RequestFlow:
     """One per gateway."""
 
-    def __init__(self, desks: Desks, resolver: Resolver, catalog: CatalogCache, epochs: Epochs) -> None:
+    def __init__(
+        self, desks: Desks, resolver: Resolver, catalog: CatalogCache, epochs: Epochs, objects: Objects
+    ) -> None:
         self.desks = desks
         self._resolver = resolver
         self.catalog = catalog
         self._epochs = epochs
+        self.objects = objects
         self.ways = Ways(desks.upstreams, desks.clock)
         self._live = LiveRequests(resolver)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -87,11 +96,21 @@ class RequestFlow:
         raise store_away()
 
     def can_serve(self, principal: Principal, llm: str) -> bool:
-        """Whether a request of this key for this llm would be sent: it is there, allowed, and a provider key can be used."""
-        try:
-            return bool(self.ways.find(principal, self.catalog.current, llm, "chat"))
-        except Refused:
-            return False
+        """Whether some request of this key for this llm would be sent: it is there, allowed, a provider key can be used."""
+        for surface in SURFACES:
+            try:
+                return bool(self.ways.find(principal, self.catalog.current, llm, surface))
+            except Refused:
+                continue
+        return False
+
+    def may_tie(self, surface: str, raw: bytes) -> bool:
+        """Whether `tie` has to be asked."""
+        return may_tie(surface, raw)
+
+    async def tie(self, principal: Principal, surface: str, raw: bytes) -> Ties:
+        """What ties a request to an account at a provider. Raises `Refused`."""
+        return await tie(self.objects, principal, surface, raw) if may_tie(surface, raw) else FREE
 
     async def behind(self, principal: Principal) -> AdmitReply | None:
         """What `admit` would say to the epochs of this process; None: they are not behind. Raises `Refused`."""
@@ -111,19 +130,19 @@ class RequestFlow:
 
     def start(
         self, request: ClientRequest, token: str, principal: Principal, channel: LiveChannel, started: float,
-        done: Callable[[Refused | None], None],
+        done: Callable[[Refused | None], None], ties: Ties = FREE,
     ) -> Exchange:
         """`done` is called once: the client has its answer, or has left (None), or is to be refused.
 
         `principal` is what `authenticate` just found for `token`; `started` the loop's time when the request began.
         """
-        exchange = Exchange(self, request, token, principal, channel, started, done)
+        exchange = Exchange(self, request, token, principal, channel, started, done, ties)
         self._live.enter(exchange)
         exchange.next_attempt()
         return exchange
 
     async def run(
-        self, request: ClientRequest, token: str, principal: Principal, channel: LiveChannel, started: float
+        self, request: ClientRequest, token: str, principal: Principal, channel: LiveChannel, started: float, ties: Ties
     ) -> None:
         """`start`, for who waits. Raises `Refused`."""
         done: asyncio.Future[Refused | None] = self.desks.desk.loop.create_future()
@@ -132,7 +151,7 @@ class RequestFlow:
             if not done.done():
                 done.set_result(refusal)
 
-        exchange = self.start(request, token, principal, channel, started, resolve)
+        exchange = self.start(request, token, principal, channel, started, resolve, ties)
         try:
             refusal = await done
         finally:
@@ -176,12 +195,12 @@ class RequestFlow:
 class Exchange:
     """One request under way: attempts until one answers. What takes longer than a callback runs in a task."""
 
-    __slots__ = ("_attempt", "_done", "_failed", "_flow", "_number", "_reloads", "_request", "_started", "_tried", "channel",
-                 "principal", "request_id", "token")  # fmt: skip
+    __slots__ = ("_attempt", "_done", "_failed", "_flow", "_gate", "_number", "_reloads", "_request", "_started", "_ties",
+                 "_tried", "channel", "principal", "request_id", "token")  # fmt: skip
 
     def __init__(
         self, flow: RequestFlow, request: ClientRequest, token: str, principal: Principal, channel: LiveChannel,
-        started: float, done: Callable[[Refused | None], None],
+        started: float, done: Callable[[Refused | None], None], ties: Ties,
     ) -> None:  # fmt: skip
         self._flow = flow
         self._request = request
@@ -196,6 +215,8 @@ class Exchange:
         self._failed: Failed | None = None
         self._tried: set[tuple[UUID, bool]] = set()
         self._attempt: Attempt | None = None
+        self._ties = ties
+        self._gate: GatedChannel | None = None
 
     def next_attempt(self) -> None:
         try:
@@ -219,14 +240,23 @@ class Exchange:
         flow, request, principal, failed = self._flow, self._request, self.principal, self._failed
         catalog = flow.catalog.current
         ways = flow.ways.find(principal, catalog, request.llm, request.surface)
+        ties = self._ties
+        if ties.accounts is not None:
+            ways = [way for way in ways if ties.allow(way.candidate)]
+            if not ways:
+                raise not_there(request.llm)
         way = ways[0] if failed is None else _next_way(ways, self._tried, failed, principal)
         if way is None:
             assert failed is not None  # the first way is always untried
             failed.deliver()
             self._over(None)
             return
+        channel: ClientChannel = self.channel
+        if ties.mints:
+            mints = Mints(flow.objects, principal, way.candidate, request.surface, lasting=ties.lasting)
+            channel = self._gate = GatedChannel(channel, mints, self.request_id, flow.spawn)
         attempt = Attempt(
-            flow.desks, request, self.request_id, way, self.channel, self._started, self._number + 1, self._ended,
+            flow.desks, request, self.request_id, way, channel, self._started, self._number + 1, self._ended,
             flow.spawn,
         )  # fmt: skip
         self._attempt = attempt
@@ -287,9 +317,13 @@ class Exchange:
     def _over(self, refusal: Refused | None) -> None:
         done, self._done = self._done, None
         self._attempt = None  # the two hold each other
-        if done is not None:
-            self._flow.leave(self)
+        if done is None:
+            return
+        self._flow.leave(self)
+        if self._gate is None:
             done(refusal)
+        else:
+            self._gate.when_through(partial(done, refusal))
 
 
 def _next_way(ways: list[Way], tried: set[tuple[UUID, bool]], failed: Failed, principal: Principal) -> Way | None:

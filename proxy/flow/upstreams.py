@@ -17,7 +17,8 @@ from proxy.outbound.pool import Pool
 from proxy.outbound.request import BadHeader, Target, target
 from proxy.outbound.sink import Headers, Sink, UpstreamCall
 from proxy.providers.openai import OpenAIDialect
-from proxy.providers.registry import DIALECTS, READERS
+from proxy.providers.readers import reader_for
+from proxy.providers.registry import DIALECTS
 from proxy.relay.echo import Echo
 from proxy.relay.pump import StartCall
 from proxy.vault.seal import SealBroken, Vault
@@ -74,8 +75,8 @@ class Upstreams:
         provider = way.route.provider
         in_process = provider.dialect == ECHO
         dialect = DIALECTS["openai" if in_process else provider.dialect]
-        renames = dialect.renames(provider.usage_reader)
-        reader = READERS[provider.usage_reader]
+        renames = dialect.renames(provider.usage_reader, surface)
+        reader = reader_for(surface, provider.usage_reader)
         if in_process:
             return Prepared(None, dialect, reader, renames, None)
         to = self._target(provider.base_url, dialect.path(surface))
@@ -92,7 +93,9 @@ class Upstreams:
     def outgoing(self, way: Candidate, prepared: Prepared, principal: Principal, request: ClientRequest) -> Outgoing:
         """Raises `Refused` where the provider key cannot be used."""
         provider = way.route.provider
-        ask_usage = request.stream and provider.stream_usage == "asked"
+        ask_usage = (
+            request.stream and provider.stream_usage == "asked" and prepared.dialect.reports_if_asked(request.surface)
+        )
         body = upstream_body(
             request,
             model=way.route.upstream_model,

@@ -11,17 +11,19 @@ from typing import NamedTuple
 
 from pricing.price import PriceVersion, Unpriced
 from pricing.rate import in_force
-from proxy.catalog.route import Llm, Route
+from proxy.catalog.route import Llm, Provider, Route
 from proxy.catalog.snapshot import Catalog
 from proxy.flow.answer import head_of_way
 from proxy.flow.candidates import Candidate, candidates
 from proxy.flow.events import PlainAnnouncement, constant_fields, plain_announcement
-from proxy.flow.upstreams import Prepared, Upstreams
+from proxy.flow.upstreams import ECHO, Prepared, Upstreams
 from proxy.identity.principal import Principal
+from proxy.providers.support import surfaces_of
 from proxy.telemetry.clock import Clock
 from proxy.wire.refusals import Reason, Refused
 
 WAYS_MOST = 20_000
+_IN_PROCESS = frozenset(["chat"])
 
 
 @dataclass(slots=True)
@@ -82,7 +84,7 @@ class Ways:
         changes = [own.expires_at for own in principal.own_credentials if own.expires_at is not None]
         llm = usable_llm(catalog, principal, llm_name)
         ways = []
-        for candidate in candidates(principal, llm, self._upstreams.global_keys, now):
+        for candidate in having(surface, candidates(principal, llm, self._upstreams.global_keys, now), llm):
             route = candidate.route
             changes += _price_changes(route)
             price = in_force(route.prices, now)
@@ -101,6 +103,23 @@ class Ways:
         for way in ways:
             way.until_ms = until_ms
         return ways, until_ms
+
+
+def having(surface: str, found: list[Candidate], llm: Llm) -> list[Candidate]:
+    """Those whose provider has the surface."""
+    fit = [way for way in found if surface in surfaces_of_provider(way.route.provider)]
+    if not fit:
+        offered = sorted({name for way in found for name in surfaces_of_provider(way.route.provider)})
+        raise Refused(
+            Reason.LLM_NOT_FOUND,
+            f"The llm `{llm.name}` has no {surface} at its provider. It has: {', '.join(offered)}.",
+            param="model",
+        )
+    return fit
+
+
+def surfaces_of_provider(provider: Provider) -> frozenset[str]:
+    return _IN_PROCESS if provider.dialect == ECHO else surfaces_of(provider.base_url)
 
 
 def usable_llm(catalog: Catalog, principal: Principal, name: str) -> Llm:

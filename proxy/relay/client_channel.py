@@ -9,7 +9,8 @@ from typing import Protocol
 class ClientChannel(Protocol):
     """One answer to one client. Calls after the client left, or after the end, do nothing."""
 
-    gone: bool
+    @property
+    def gone(self) -> bool: ...
 
     def set_listener(
         self, on_gone: Callable[[], None], on_pause: Callable[[], None], on_resume: Callable[[], None]

@@ -42,7 +42,7 @@ async def test_who_leaves_while_being_announced_costs_nothing(
             line.resume()
 
             async def over() -> bool:
-                return up.gateway.chat.in_flight == 0
+                return up.gateway.load.in_flight == 0
 
             await until(over, "nothing in flight")
             assert len(upstream.requests) == 1
@@ -64,4 +64,4 @@ async def test_a_bug_settles_as_abandoned_and_the_client_hears_of_it(
     assert (await gateway.chat(ASK)).status == 200
     outcomes = [row["outcome"] for row in await gateway.rows(2)]
     assert outcomes == ["abandoned", "ok"]
-    assert gateway.gateway.chat.in_flight == 0
+    assert gateway.gateway.load.in_flight == 0

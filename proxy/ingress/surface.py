@@ -1,10 +1,11 @@
-"""`POST /v1/chat/completions`, the hot path: from a request to the flow, answers written to the transport."""
+"""A surface of `POST /v1/*`: from a request to the flow, answers written to the transport."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 from uuid import UUID
 
 from aiohttp import HttpVersion11, web
@@ -19,14 +20,27 @@ from proxy.server.front import FrontConnection
 from proxy.server.request_head import RawHeaders
 from proxy.telemetry.clock import Clock
 from proxy.telemetry.metrics import Metrics
-from proxy.wire.chat_body import read_chat_body
+from proxy.wire.body_fields import BodyFields
 from proxy.wire.client_request import ClientRequest
 from proxy.wire.ids import uuid7
 from proxy.wire.refusals import Reason, Refused
 
 log = logging.getLogger(__name__)
-SURFACE = "chat"
-PATH = "/v1/chat/completions"
+
+
+class Surface(NamedTuple):
+    """`read`: the fields of a body, and the body that is sent on (the client's, but for defaults). Raises `Refused`."""
+
+    name: str
+    path: str
+    read: Callable[[bytes], tuple[BodyFields, bytes]]
+
+
+class Load:
+    """Requests in flight on this gateway, over all surfaces."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
 
 
 class _Sent(web.StreamResponse):
@@ -47,24 +61,25 @@ class _Sent(web.StreamResponse):
         return None
 
 
-class ChatIngress:
-    """One per gateway. Everything that can go wrong before the answer's head leaves as a refusal in OpenAI's shape.
+class SurfaceIngress:
+    """One per surface of a gateway. Everything that can go wrong before the answer's head leaves as a refusal in OpenAI's shape.
 
     Two ways in: `handle` from aiohttp, and `begin` from a connection of the front.
     """
 
-    request_line = f"POST {PATH} HTTP/1.1\r\n".encode()
-
     def __init__(
-        self, flow: RequestFlow, limits: Limits, clock: Clock, metrics: Metrics, draining: Callable[[], bool]
-    ) -> None:
+        self, surface: Surface, flow: RequestFlow, load: Load, limits: Limits, clock: Clock, metrics: Metrics,
+        draining: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self.request_line = f"POST {surface.path} HTTP/1.1\r\n".encode()
+        self._surface = surface
+        self._load = load
         self._flow = flow
         self._limits = limits
         self._clock = clock
         self._metrics = metrics
         self._draining = draining
         self._loop = asyncio.get_running_loop()
-        self.in_flight = 0
         self._kept, self._closed = _Sent(True), _Sent(False)
 
     # ---- by the front
@@ -86,7 +101,10 @@ class ChatIngress:
             self._admit_one_more()
             principal = self._flow.peek(head.digest)
             if principal is None:
-                self._flow.spawn(self._begin_unknown(answer, head, body), "who is calling")
+                self._flow.spawn(self._begin_slowly(answer, head, body), "who is calling")
+                return
+            if self._flow.may_tie(self._surface.name, body):
+                self._flow.spawn(self._begin_slowly(answer, head, body), "what a request refers to")
                 return
             request = self._read(body, head, answer.request_id)
             self._flow.start(request, head.token, principal, answer.channel, answer.started, answer.done)
@@ -102,15 +120,17 @@ class ChatIngress:
         answer.done(refusal)
 
     def _enter(self, connection: FrontConnection) -> _Answer:
-        self.in_flight += 1
+        self._load.in_flight += 1
         channel = HttpChannel(connection, http11=True, keep_alive=not self._draining())
         return _Answer(self, connection, channel, uuid7(self._clock.now_ms()), self._loop.time())
 
-    async def _begin_unknown(self, answer: _Answer, head: Head, body: bytes) -> None:
+    async def _begin_slowly(self, answer: _Answer, head: Head, body: bytes) -> None:
+        """Where a store has to be asked before the flow is."""
         try:
             principal = await self._flow.authenticate(head.token)
             request = self._read(body, head, answer.request_id)
-            self._flow.start(request, head.token, principal, answer.channel, answer.started, answer.done)
+            ties = await self._flow.tie(principal, self._surface.name, body)
+            self._flow.start(request, head.token, principal, answer.channel, answer.started, answer.done, ties)
         except Refused as refusal:
             answer.done(refusal)
         except Exception:
@@ -125,14 +145,16 @@ class ChatIngress:
         channel = HttpChannel(
             connection, http11=request.version >= HttpVersion11, keep_alive=request.keep_alive and not self._draining()
         )
-        self.in_flight += 1
+        self._load.in_flight += 1
         try:
             self._admit_one_more()
             head = Head(request.raw_headers)
             # Before the body: a stranger's upload is not read.
             principal = await self._flow.authenticate(head.token)
             raw = await read_body(request, head, self._limits)
-            await self._flow.run(self._read(raw, head, request_id), head.token, principal, channel, started)
+            asked = self._read(raw, head, request_id)
+            ties = await self._flow.tie(principal, self._surface.name, raw)
+            await self._flow.run(asked, head.token, principal, channel, started, ties)
         except Refused as refusal:
             if not request.content.is_eof():
                 channel.keep_alive = False  # an unread body must not be taken for the next request
@@ -143,23 +165,23 @@ class ChatIngress:
                 channel.abort()
             raise
         finally:
-            self.in_flight -= 1
+            self._load.in_flight -= 1
             channel.close_listener()
-        self._metrics.took(SURFACE, channel.status, self._loop.time() - started)
+        self._metrics.took(self._surface.name, channel.status, self._loop.time() - started)
         return self._kept if channel.keep_alive else self._closed
 
     # ---- both
 
     def _admit_one_more(self) -> None:
-        if self.in_flight > self._limits.max_in_flight:
+        if self._load.in_flight > self._limits.max_in_flight:
             raise Refused(
                 Reason.OVERLOADED, "Too many requests are in flight on this gateway. Retry shortly.", retry_after_s=1
             )
 
     def _read(self, raw: bytes, head: Head, request_id: UUID) -> ClientRequest:
-        fields = read_chat_body(raw)
+        fields, raw = self._surface.read(raw)
         return ClientRequest(
-            request_id, SURFACE, fields.model, fields.stream, raw, fields.include_usage, fields.max_output, fields.n,
+            request_id, self._surface.name, fields.model, fields.stream, raw, fields.include_usage, fields.max_output, fields.n,
             head.end_user or fields.user, fields.service_tier, fields.read_fields, fields.model_span,
             fields.has_stream_options, fields.usage_include, fields.gateway_fields, head.forward,
         )  # fmt: skip
@@ -173,8 +195,8 @@ class ChatIngress:
 
     def left(self, answer: _Answer) -> None:
         """The request is over."""
-        self.in_flight -= 1
-        self._metrics.took(SURFACE, answer.channel.status, self._loop.time() - answer.started)
+        self._load.in_flight -= 1
+        self._metrics.took(self._surface.name, answer.channel.status, self._loop.time() - answer.started)
 
 
 class _Answer:
@@ -183,7 +205,7 @@ class _Answer:
     __slots__ = ("_connection", "_ingress", "channel", "request_id", "started")
 
     def __init__(
-        self, ingress: ChatIngress, connection: FrontConnection, channel: HttpChannel, request_id: UUID, started: float
+        self, ingress: SurfaceIngress, connection: FrontConnection, channel: HttpChannel, request_id: UUID, started: float
     ) -> None:
         self._ingress = ingress
         self._connection = connection

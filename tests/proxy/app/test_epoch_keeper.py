@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from proxy.app import EpochKeeper
+from proxy.app.epoch_keeper import EpochKeeper
 from proxy.epochs.keys import epoch_key
 from proxy.storage.postgres import open_pool
 from proxy.storage.redis import open_redis

@@ -1,0 +1,64 @@
+"""A process with one role: started, told to be ready, stopped by a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+from collections.abc import Callable
+
+import uvloop
+
+from proxy.app.gateway import Gateway
+from proxy.app.worker import Worker
+from proxy.settings.tree import Settings
+from proxy.telemetry.logs import start_logging
+from proxy.telemetry.ready import announce_ready
+
+
+def run_gateway(settings: Settings, *, fd: int | None, index: int, ready_fd: int | None) -> int:
+    """Serves until SIGTERM or SIGINT. `fd`: an inherited listening socket."""
+    sock = socket.socket(fileno=fd) if fd is not None else _listen(settings.server.host, settings.server.port)
+    return uvloop.run(_run(settings, lambda: Gateway(settings, sock), ready_fd))
+
+
+def run_worker(settings: Settings, *, ready_fd: int | None) -> int:
+    """Stream to ledger, sweeping, epochs, partitions, until SIGTERM or SIGINT."""
+    return uvloop.run(_run(settings, lambda: Worker(settings), ready_fd))
+
+
+async def _run(settings: Settings, make: Callable[[], Gateway | Worker], ready_fd: int | None) -> int:
+    listener = start_logging(settings.log.level, settings.log.format)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    role = make()
+    try:
+        starting = asyncio.ensure_future(role.start())
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            _rest_the_collector()
+            announce_ready(ready_fd)
+            await stopping
+        else:
+            starting.cancel()
+            await asyncio.wait([starting])
+        await role.stop()
+        return 0
+    finally:
+        listener.stop()
+
+
+def _rest_the_collector() -> None:
+    """Requests leave no cycles behind, so that their memory is free at once; what is left to find is rare."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024)
