@@ -26,7 +26,7 @@ from tests.upstream.plugin import upstream as upstream
 from tests.upstream.script import whole
 from tests.upstream.server import Upstream
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OLD, NEW = MasterKey(bytes(range(32))), MasterKey(bytes(range(100, 132)))
 TEXTS = {OLD.key_id: bytes(range(32)), NEW.key_id: bytes(range(100, 132))}
 OWN_KEY = "own-provider-key-0123456789"
