@@ -24,7 +24,8 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ApiContext:
-    """`shards`: among how many new workspaces are spread. `global_keys`: providers that have a key of the platform."""
+    """`shards`: among how many new workspaces are spread. `global_keys`: providers that have a key of the platform.
+    `keyless`: those that take calls without one."""
 
     pool: Pool
     writer: ManagementWriter
@@ -34,6 +35,7 @@ class ApiContext:
     clock: Clock
     shards: int = 1
     global_keys: frozenset[str] = frozenset()
+    keyless: frozenset[str] = frozenset()
 
     def new_id(self) -> UUID:
         return uuid7(self.clock.now_ms())

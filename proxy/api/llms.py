@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from pricing.money import format_usd
+from proxy.api.context import ApiContext
 from proxy.api.endpoint import Call, Endpoint, Read, listing, page_of
 from proxy.api.schema import (
     Listing,
@@ -24,6 +25,7 @@ from proxy.storage.postgres import Connection
 from proxy.wire.refusals import Reason, Refused
 
 Presence = Literal["active", "removed"]
+ECHO = "echo"  # the dialect of the built-in provider
 
 
 class PriceObject(Part):
@@ -83,8 +85,11 @@ class ProviderObject(Part):
     name: str
     dialect: str
     base_url: str
+    auth: Literal["bearer", "none"]
+    """`none`: it takes calls without a key, and every virtual key reaches it."""
     has_global_key: bool
-    """Whether this gateway has a key of the platform for it; without, only callers with an own key reach it."""
+    """Whether this gateway has a key of the platform for it. Neither this nor `none`: only callers with an own key
+    reach it."""
     managed_by: Literal["config", "api"]
     status: Presence
     created_at: datetime
@@ -116,14 +121,14 @@ async def get_llm(call: Call, db: Connection, query: object) -> LlmObject:
 
 async def list_providers(call: Call, db: Connection, query: ProviderQuery) -> ProviderList:
     rows = await store.list_providers(db, name=query.name, status=query.status, page=page_of(query, query.after))
-    return ProviderList(**listing(rows, query.limit, lambda row: _provider(row, call.context.global_keys)))
+    return ProviderList(**listing(rows, query.limit, lambda row: _provider(row, call.context)))
 
 
 async def get_provider(call: Call, db: Connection, query: object) -> ProviderObject:
     row = await store.get_provider(db, call.path["id"])
     if row is None:
         raise Refused(Reason.NOT_FOUND, "No such provider. GET /api/v1/providers lists them.")
-    return _provider(row, call.context.global_keys)
+    return _provider(row, call.context)
 
 
 def _llm(row: LlmRow) -> LlmObject:
@@ -155,14 +160,16 @@ def _route(row: RouteRow) -> RouteObject:
     )  # fmt: skip
 
 
-def _provider(row: ProviderRow, global_keys: frozenset[str]) -> ProviderObject:
+def _provider(row: ProviderRow, context: ApiContext) -> ProviderObject:
+    keyless = row.name in context.keyless or row.dialect == ECHO
     return ProviderObject.model_validate(
         {
             "id": row.id,
             "name": row.name,
             "dialect": row.dialect,
             "base_url": row.base_url,
-            "has_global_key": row.name in global_keys,
+            "auth": "none" if keyless else "bearer",
+            "has_global_key": row.name in context.global_keys and not keyless,
             "managed_by": row.managed_by,
             "status": row.status,
             "created_at": row.created_at,

@@ -110,7 +110,8 @@ class Gateway:
         self.flow = RequestFlow(desks, resolver, self.catalog, epochs, self.objects)
         writer = ManagementWriter(self.pool, vault, epochs.publish, clock)
         context = ApiContext(
-            self.pool, writer, vault, hasher, resolver, clock, shards=stores.shards, global_keys=frozenset(global_keys)
+            self.pool, writer, vault, hasher, resolver, clock, shards=stores.shards, global_keys=frozenset(global_keys),
+            keyless=frozenset(name for name, key in global_keys.items() if not key),
         )
         self._make_listener(context)
         await self._until_up()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -15,6 +17,8 @@ from proxy.app.worker import Worker
 from proxy.settings.tree import Settings
 from proxy.telemetry.logs import start_logging
 from proxy.telemetry.ready import announce_ready
+
+log = logging.getLogger(__name__)
 
 
 def run_gateway(settings: Settings, *, fd: int | None, index: int, ready_fd: int | None) -> int:
@@ -28,12 +32,20 @@ def run_worker(settings: Settings, *, ready_fd: int | None) -> int:
     return uvloop.run(_run(settings, lambda: Worker(settings), ready_fd))
 
 
+def _interrupted(stop: asyncio.Event) -> None:
+    """The second time ends at once: whatever is open was announced, and is settled as of a process that was killed."""
+    if stop.is_set():
+        os._exit(1)
+    log.warning("finishing open answers; Ctrl-C again stops at once")
+    stop.set()
+
+
 async def _run(settings: Settings, make: Callable[[], Gateway | Worker], ready_fd: int | None) -> int:
     listener = start_logging(settings.log.level, settings.log.format)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, _interrupted, stop)
     role = make()
     try:
         starting = asyncio.ensure_future(role.start())

@@ -16,18 +16,22 @@ class Up(NamedTuple):
     stores: str  # "embedded Postgres 18.6 and Valkey 9.1.2"; empty: somebody else's
     data_dir: str
     providers: tuple[str, ...]  # with a global key
+    keyless: tuple[str, ...]  # that need none
+    variables: tuple[str, ...]  # of the environment, which would be global keys of further ones
     llms: int
     loopback: bool
     command: str = "synapscale"  # or where it lies, where it is not on the PATH
     key: str | None = None
     key_file: str | None = None
+    cert_file: str | None = None  # a certificate that nobody else may trust
 
 
-def curl(base: str, key: str) -> str:
+def curl(base: str, key: str, cert_file: str | None = None) -> str:
     """A line that works when it is pasted."""
+    trust = f"--cacert {cert_file} " if cert_file else ""
     body = json.dumps({"model": ECHO, "messages": [{"role": "user", "content": "hi"}]}, separators=(",", ":"))
     return (
-        f'curl {base}/v1/chat/completions -H "Authorization: Bearer {key}" \\\n'
+        f'curl {trust}{base}/v1/chat/completions -H "Authorization: Bearer {key}" \\\n'
         f'           -H "Content-Type: application/json" -d \'{body}\''
     )
 
@@ -41,16 +45,22 @@ def for_people(up: Up) -> str:
         lines += [
             f"Key      {up.key}   (shown this once; `{up.command} keys create NAME` makes more)",
             "",
-            f"Try it   {curl(up.base, up.key)}",
+            f"Try it   {curl(up.base, up.key, up.cert_file)}",
         ]
     elif up.key_file:
-        lines += [f"Key      in {up.key_file}", "", f"Try it   {curl(up.base, f'$(cat {up.key_file})')}"]
+        lines += [f"Key      in {up.key_file}", "", f"Try it   {curl(up.base, f'$(cat {up.key_file})', up.cert_file)}"]
     else:
         lines += ["", f"Try it   SYNAPSCALE_API_KEY=$({up.command} keys create NAME) {up.command} chat {ECHO} hi"]
-    if up.providers:
-        lines.append(f"Live     providers with a key: {', '.join(up.providers)}; llms: {up.base}/v1/models")
+    live = [f"providers with a key: {', '.join(up.providers)}"] if up.providers else []
+    if up.keyless:
+        live.append(f"providers without keys: {', '.join(up.keyless)}")
+    if live:
+        lines.append(f"Live     {'; '.join([*live, f'llms: {up.base}/v1/models'])}")
+    elif up.variables:
+        names = ", ".join(up.variables[:3]) + (", …" if len(up.variables) > 3 else "")
+        lines.append(f"Next     export a provider's key ({names}), restart: it is picked up")
     else:
-        lines.append("Next     export OPENAI_API_KEY=… (or others that config.yaml names), restart: it is picked up")
+        lines.append("Next     name a provider and its llms in config.yaml, restart: it is picked up")
     if up.loopback:
         lines.append("Note     listening on this machine only; --host 0.0.0.0 needs TLS files or --behind-proxy")
     lines.append("Stop     Ctrl-C")
@@ -61,7 +71,7 @@ def for_programs(up: Up) -> str:
     """One line; a key is in it only where somebody asked for it."""
     line: dict[str, object] = {
         "event": "ready", "version": up.version, "base_url": f"{up.base}/v1", "stores": up.stores or "external",
-        "data_dir": up.data_dir, "providers": list(up.providers), "llms": up.llms,
+        "data_dir": up.data_dir, "providers": [*up.providers, *up.keyless], "llms": up.llms,
     }
     if up.key:
         line["key"] = up.key

@@ -11,14 +11,13 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from proxy.cli.client import Connection, refused, unreachable
+from proxy.cli.client import VIRTUAL_KEY_NEEDED, Connection, refused, unreachable
 from proxy.cli.fault import USAGE, Fault
-from proxy.cli.options import DEFAULT_DATA_DIR, DataDir, Json, Url
+from proxy.cli.options import DEFAULT_DATA_DIR, CaFile, DataDir, Json, Url
 from proxy.cli.output import show_json, talk
-from proxy.cli.where import base_url, virtual_key
+from proxy.cli.where import gateway, virtual_key
 
 PATH = "/v1/chat/completions"
-VIRTUAL_KEY_NEEDED = "a valid virtual key in SYNAPSCALE_API_KEY: export SYNAPSCALE_API_KEY=$(synapscale keys create NAME)"
 MAX_LINE = 16 * 1024 * 1024
 
 
@@ -32,7 +31,7 @@ class Answer(NamedTuple):
 def chat(
     llm: Annotated[str, typer.Argument(help="Name of the llm, for example synapscale/echo.")],
     text: Annotated[str | None, typer.Argument(help="What to say. Default: read from a pipe.")] = None,
-    url: Url = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
+    url: Url = None, ca_file: CaFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
 ) -> None:
     """Say something to an llm and stream its answer; tokens, cost and request id go to stderr.
 
@@ -42,7 +41,7 @@ def chat(
         if sys.stdin.isatty():
             raise Fault("Nothing to say.", next_step=f'synapscale chat {llm} "Hello"', code=USAGE)
         text = sys.stdin.read()
-    connection = Connection(base_url(url, data_dir), virtual_key(data_dir))
+    connection = Connection(gateway(url, ca_file, data_dir), virtual_key(data_dir))
     try:
         answer = ask(connection, llm, text, quiet=as_json)
     finally:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from proxy.cli.fault import FAILED, NOT_SIGNED_IN, Fault
+from proxy.cli.fault import FAILED, NOT_SIGNED_IN, USAGE, Fault
 from proxy.cli.output import plain
-from proxy.cli.where import base_url, management_key
+from proxy.cli.where import Gateway
 from proxy.cli.wording import for_commands
 
 TIMEOUT_S = 60
@@ -23,9 +23,9 @@ PAGE = 100  # rows asked for at once
 class Connection:
     """Bytes to one gateway. Redirects are not followed: a key goes only where its owner said."""
 
-    def __init__(self, base: str, key: str | None) -> None:
+    def __init__(self, gateway: Gateway, key: str | None) -> None:
+        self.base = base = gateway.base
         parts = urlsplit(base)
-        self.base = base
         self._path = parts.path
         self._key = key
         try:
@@ -33,9 +33,8 @@ class Connection:
         except ValueError as error:
             raise Fault(f"{base!r} is no address: {error}.") from None
         if parts.scheme == "https":
-            context = ssl.create_default_context()
             self._http: http.client.HTTPConnection = http.client.HTTPSConnection(
-                host, port, timeout=TIMEOUT_S, context=context
+                host, port, timeout=TIMEOUT_S, context=_trust(gateway.ca_file)
             )
         else:
             self._http = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
@@ -55,7 +54,8 @@ class Connection:
             self._http.request(method, self._path + path, body=payload, headers=sent)
             return self._http.getresponse()
         except ssl.SSLError as error:
-            raise Fault(f"TLS with {self.base} failed: {error.reason or error}.") from None
+            self._http.close()
+            raise _tls_fault(self.base, error) from None
         except (OSError, http.client.HTTPException) as error:
             self._http.close()
             raise unreachable(self.base, error) from None
@@ -64,19 +64,46 @@ class Connection:
         self._http.close()
 
 
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file is None:
+        return context
+    # A certificate that is no authority, and whose own is not at hand, can be trusted by itself too.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except ssl.SSLError:
+        raise Fault(f"{ca_file} holds no certificate in PEM.", next_step="--ca-file FILE", code=USAGE) from None
+    except OSError as error:
+        raise Fault(f"{ca_file}: {error.strerror}.", next_step="--ca-file FILE", code=USAGE) from None
+    return context
+
+
+def _tls_fault(base: str, error: ssl.SSLError) -> Fault:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        fix = "--ca-file FILE, or SYNAPSCALE_CA_FILE, with the certificate (PEM) that you trust"
+        if error.verify_code in (62, 64):  # X509_V_ERR_HOSTNAME_MISMATCH, …_IP_ADDRESS_MISMATCH
+            fix = "--url with a name that the certificate is for"
+        return Fault(f"{base} is not trusted: {error.verify_message.rstrip('.')}.", next_step=fix)
+    if error.reason == "WRONG_VERSION_NUMBER":
+        return Fault(f"{base} does not speak TLS.", next_step=f"--url http{base.removeprefix('https')}")
+    return Fault(f"TLS with {base} failed: {error.reason or error}.")
+
+
 def unreachable(base: str, error: Exception) -> Fault:
     why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return Fault(
-        f"{base} does not answer: {why}.", next_step="synapscale serve, or another address with --url", code=FAILED
-    )
+    next_step = "synapscale serve, or another address with --url"
+    if isinstance(error, http.client.RemoteDisconnected) and base.startswith("http:"):
+        next_step = f"--url https{base.removeprefix('http')}, where it has a certificate"
+    return Fault(f"{base} does not answer: {why}.", next_step=next_step, code=FAILED)
 
 
 class Api:
     """Answers as plain dicts. A call is repeated once when its connection died: writes carry a key that allows it."""
 
-    def __init__(self, url: str | None, key_file: Path | None, data_dir: Path) -> None:
-        self.base = base_url(url, data_dir)
-        self._connection = Connection(self.base, management_key(key_file, data_dir))
+    def __init__(self, gateway: Gateway, key: str) -> None:
+        self.base = gateway.base
+        self._connection = Connection(gateway, key)
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         return self._call("GET", path, None, query)
@@ -139,6 +166,7 @@ def json_object(content: bytes, base: str) -> dict[str, Any]:
 
 
 MANAGEMENT_KEY_NEEDED = "a valid management key in SYNAPSCALE_KEY or --key-file"
+VIRTUAL_KEY_NEEDED = "a valid virtual key in SYNAPSCALE_API_KEY: export SYNAPSCALE_API_KEY=$(synapscale keys create NAME)"
 
 
 def refused(

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from proxy.cli.fault import FAILED, Fault
-from proxy.cli.options import Config, Json, Url
+from proxy.cli.options import CaFile, Config, Json, Url
 from proxy.cli.output import plain, show_json
-from proxy.cli.where import base_url, running, unreadable
+from proxy.cli.running import running
+from proxy.cli.where import gateway, unreadable
 
 if TYPE_CHECKING:
     from proxy.cli.checks.finding import Finding
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    config: Config = None, url: Url = None,
+    config: Config = None, url: Url = None, ca_file: CaFile = None,
     data_dir: Annotated[Path | None, typer.Option("--data-dir", readable=False, help="Folder of the data.")] = None,
     as_json: Json = False,
 ) -> None:
     """Check configuration, stores, schema, ledger, keys, prices, clock and TLS. Exit 1 where something is wrong (✗)."""
     from proxy.cli.checks.finding import MARKS
 
-    found = list(_all(config, url, data_dir))
+    found = list(_all(config, url, ca_file, data_dir))
     if as_json:
         show_json([finding._asdict() for finding in found])
     else:
@@ -41,29 +42,32 @@ def doctor(
         sys.exit(FAILED)
 
 
-def _all(config: Path | None, url: str | None, data_dir: Path | None) -> Sequence[Finding]:
+def _all(
+    config: Path | None, url: str | None, ca_file: Path | None, data_dir: Path | None,
+) -> Sequence[Finding]:
     from proxy.cli.checks.configuration import configuration
     from proxy.cli.checks.finding import bad
-    from proxy.cli.checks.gateway import gateway, keys_of_gateway
+    from proxy.cli.checks.gateway import keys_of_gateway, ready
     from proxy.settings.load import load
     from proxy.settings.problem import ConfigError
 
     found: list[Finding] = []
-    folder = data_dir or Path(".synapscale")
     settings: Settings | None = None
+    folder = data_dir or Path(".synapscale")
     try:
         settings = load(config, {("stores", "data_dir"): data_dir})
         folder = settings.stores.data_dir
-        found += configuration(settings)
     except ConfigError as error:
         found += [bad("configuration", line, "correct it: docs/configuration.md") for line in error.lines]
     try:
-        base = base_url(url, folder)
-        found += gateway(base)
-        if found[-1].state == "ok":
-            found.append(keys_of_gateway(base, folder))
+        place = gateway(url, ca_file, folder)
     except Fault as fault:
-        found.append(bad("gateway", fault.message, fault.next_step or "--url"))
+        return [*found, bad("gateway", fault.message, fault.next_step or "--url"), *_stores(settings, folder)]
+    if settings is not None:
+        found += configuration(settings, place.base, running(folder).get("host", settings.server.host))
+    found += ready(place)
+    if found[-1].state == "ok":
+        found.append(keys_of_gateway(place, folder))
     return [*found, *_stores(settings, folder)]
 
 

@@ -11,13 +11,21 @@ import typer
 from typer.main import get_command
 
 from proxy.cli import (
+    backup,
     chat,
     completion,
+    config,
     doctor,
     keys,
+    llms,
+    management_keys,
+    master_key,
     processes,
+    providers,
     requests,
+    roles,
     serve,
+    snippet,
     status,
     usage,
     users,
@@ -26,6 +34,7 @@ from proxy.cli import (
 )
 from proxy.cli.fault import DONE, FAILED, Fault
 from proxy.cli.options import NAME
+from proxy.cli.run import run as run_program
 
 app = typer.Typer(
     name=NAME, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=False,
@@ -40,11 +49,23 @@ app.command("migrate")(processes.migrate)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("chat")(chat.chat)
+app.command("snippet")(snippet.snippet)
+# What follows the command is its own: also what looks like an option of ours.
+app.command("run", context_settings={"allow_interspersed_args": False})(run_program)
+app.add_typer(config.app, name="config")
+app.add_typer(providers.app, name="providers")
+app.add_typer(llms.app, name="llms")
+app.add_typer(llms.app, name="models", help="The same as llms.")
 app.add_typer(keys.app, name="keys")
 app.add_typer(variables.app, name="variables")
 app.add_typer(workspaces.app, name="workspaces")
 app.add_typer(users.app, name="users")
+app.add_typer(management_keys.app, name="management-keys")
+app.command("roles")(roles.roles)
 app.add_typer(requests.app, name="requests")
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
+app.add_typer(master_key.app, name="master-key")
 app.command("usage")(usage.usage)
 app.command("completion")(completion.completion)
 

@@ -15,6 +15,13 @@ KeyFile = Annotated[
     Path | None,
     typer.Option("--key-file", readable=False, help="File with a management key. Default: SYNAPSCALE_KEY, <data-dir>/admin-key."),
 ]
+CaFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca-file", envvar="SYNAPSCALE_CA_FILE", readable=False,
+        help="PEM certificate to trust besides the system's, such as one that you signed yourself.",
+    ),
+]
 DataDir = Annotated[
     Path,
     # Not readable: fine where address and key are given; where they are not, that is what is told.
@@ -30,6 +37,8 @@ Workspaces = Annotated[
     str | None, typer.Option("--workspace", "-w", help="Name or id. Default: all that the management key sees.")
 ]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most this many.")]
+Expires = Annotated[str | None, typer.Option("--expires", help="90d, 2026-12-31 or a moment.")]
+NeverExpires = Annotated[bool, typer.Option("--never-expires", help="Take its end away.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 DEFAULT_DATA_DIR = Path(".synapscale")

@@ -21,8 +21,8 @@ from proxy.settings.tree import Settings
 from proxy.storage.migrate import migrate
 from proxy.storage.postgres import connect, open_pool
 from proxy.telemetry.clock import Clock
-from proxy.vault.master import MasterKey
-from proxy.vault.seal import Vault
+from proxy.vault.keyring import Keyring, claim
+from proxy.vault.master import MasterKey, MasterKeyError
 
 DAYS_AHEAD = 7
 
@@ -36,23 +36,27 @@ class Prepared(NamedTuple):
 async def prepare(
     settings: Settings, dsn: str, master: MasterKey, *, progress: Callable[[str], None] = lambda text: None,
 ) -> Prepared:
-    """Safe to repeat, and from several places at once. Raises ConfigError where the admin key cannot be one."""
+    """Safe to repeat, and from several places at once. Raises ConfigError where the admin key cannot be one, or the
+    master key is not this database's."""
     applied = await migrate(dsn)
     if applied:
         progress(f"schema: applied {', '.join(applied)}")
     conn = await connect(dsn, application_name="synapscale prepare")
     try:
+        keyring = await claim(conn, master)
         today = datetime.now(UTC).date()
         await partitions.ensure(conn, [today + timedelta(days=ahead) for ahead in range(-1, DAYS_AHEAD + 1)])
         changed = await catalog.sync(conn, catalog_plan(settings))
+    except MasterKeyError as wrong:
+        raise ConfigError([f"{wrong}."]) from None
     finally:
         await conn.close(timeout=5)
     if changed:
         progress("catalog: taken from the configuration and the price book")
-    return Prepared(applied, changed, await _first_start(settings, dsn, master))
+    return Prepared(applied, changed, await _first_start(settings, dsn, keyring))
 
 
-async def _first_start(settings: Settings, dsn: str, master: MasterKey) -> FirstStart:
+async def _first_start(settings: Settings, dsn: str, keyring: Keyring) -> FirstStart:
     """Keys are in their files before the commit: a process that dies here has lost no key."""
 
     def keep(made: FirstStart) -> None:
@@ -64,7 +68,7 @@ async def _first_start(settings: Settings, dsn: str, master: MasterKey) -> First
     pool = await open_pool(dsn, max_size=1, application_name="synapscale prepare")
     try:
         return await first_start(
-            ManagementWriter(pool, Vault(master), _publish_nothing, clock), KeyHasher(master.hash_key), clock,
+            ManagementWriter(pool, keyring.vault, _publish_nothing, clock), KeyHasher(keyring.hash_key), clock,
             shards=settings.stores.shards,
             admin_key=settings.admin_key.get_secret_value() if settings.admin_key else None, before_commit=keep,
         )

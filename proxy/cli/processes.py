@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +29,8 @@ def gateway(
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option("--port", help="Port to listen on.")] = None,
     behind_proxy: Annotated[bool | None, typer.Option("--behind-proxy", help="A proxy in front ends TLS.")] = None,
+    tls_cert_file: Annotated[Path | None, typer.Option("--tls-cert-file", help="PEM certificate chain.")] = None,
+    tls_key_file: Annotated[Path | None, typer.Option("--tls-key-file", help="PEM private key.")] = None,
     fd: Fd = None,
     index: Annotated[int, typer.Option("--index", hidden=True, help="Number among the gateways of this machine.")] = 0,
     ready_fd: ReadyFd = None,
@@ -33,19 +38,23 @@ def gateway(
     """Run one gateway process against DATABASE_URL and REDIS_URL."""
     overrides: Overrides = {
         ("server", "host"): host, ("server", "port"): port, ("server", "behind_proxy"): behind_proxy,
+        ("server", "tls_cert_file"): tls_cert_file, ("server", "tls_key_file"): tls_key_file,
     }
     settings = _with_stores(load_settings(config, overrides))
-    from proxy.app import run_gateway
+    from proxy.app.run import run_gateway
 
-    sys.exit(run_gateway(settings, fd=fd, index=index, ready_fd=ready_fd))
+    with _faults():
+        listening = _listen(settings) if fd is None else fd
+        sys.exit(run_gateway(settings, fd=listening, index=index, ready_fd=ready_fd))
 
 
 def worker(config: Config = None, ready_fd: ReadyFd = None) -> None:
     """Run one worker: stream to ledger, sweeping, epochs, partitions."""
     settings = _with_stores(load_settings(config))
-    from proxy.app import run_worker
+    from proxy.app.run import run_worker
 
-    sys.exit(run_worker(settings, ready_fd=ready_fd))
+    with _faults():
+        sys.exit(run_worker(settings, ready_fd=ready_fd))
 
 
 def migrate(config: Config = None, as_json: Json = False) -> None:
@@ -59,14 +68,12 @@ def migrate(config: Config = None, as_json: Json = False) -> None:
     from proxy.cli.checks.store import POSTGRES_TROUBLE
     from proxy.cli.prepare import prepare
     from proxy.settings.key_files import ADMIN_KEY, FIRST_KEY, master_key
-    from proxy.settings.problem import ConfigError
     from proxy.storage.migrate import MigrationError
 
     dsn = settings.stores.database_url.get_secret_value()
     try:
-        done = asyncio.run(prepare(settings, dsn, master_key(settings)))
-    except ConfigError as error:
-        raise config_fault(error.lines) from None
+        with _faults():
+            done = asyncio.run(prepare(settings, dsn, master_key(settings)))
     except MigrationError as error:
         raise Fault(f"{error}.") from None
     except POSTGRES_TROUBLE as error:
@@ -80,6 +87,37 @@ def migrate(config: Config = None, as_json: Json = False) -> None:
     for name, made in ((ADMIN_KEY, done.first.management_key), (FIRST_KEY, done.first.virtual_key)):
         if made is not None:
             talk(f"First start: the {name.replace('-', ' ')} is in {settings.stores.data_dir / name}.")
+
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """What whoever started it can put right is told in a sentence; a bug keeps its traceback.
+
+    A Postgres that is only away is waited for, inside.
+    """
+    from proxy.cli.checks.store import POSTGRES_REFUSES
+    from proxy.settings.problem import ConfigError
+    from proxy.settlement.spool import SpoolFailed
+
+    try:
+        yield
+    except ConfigError as error:
+        raise config_fault(error.lines) from None
+    except POSTGRES_REFUSES as error:
+        raise database_fault(error) from None
+    except SpoolFailed as error:
+        raise Fault(f"{error}.") from None
+
+
+def _listen(settings: Settings) -> int:
+    from proxy.supervisor.listeners import open_listeners
+    from proxy.supervisor.problem import ServeProblem
+
+    try:
+        (listener,) = open_listeners(settings.server.host, settings.server.port, 1)
+    except ServeProblem as problem:
+        raise Fault(str(problem)) from None
+    return listener.detach()
 
 
 def _with_stores(settings: Settings) -> Settings:

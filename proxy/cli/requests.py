@@ -11,10 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
+from proxy.cli.asking import asking
 from proxy.cli.client import Api, segment
 from proxy.cli.fault import Fault
 from proxy.cli.names import workspace_column, workspace_id
-from proxy.cli.options import DEFAULT_DATA_DIR, DataDir, Json, KeyFile, Limit, Url, Workspaces
+from proxy.cli.options import Json, Limit, Workspaces
 from proxy.cli.output import Column, Row, cell, show_json, show_one, show_rows, talk
 
 app = typer.Typer(no_args_is_help=True, help="Requests: what every attempt used and cost.")
@@ -93,15 +94,14 @@ def outcome(row: Row) -> str:
 
 
 @app.command("list")
+@asking
 def list_(
-    workspace_name: Workspaces = None,
+    api: Api, workspace_name: Workspaces = None,
     llm: Annotated[str | None, typer.Option("--llm", help="Only this llm.")] = None,
     unpriced: Annotated[bool, typer.Option("--unpriced", help="Only those whose price is not known.")] = False,
-    limit: Limit = 20,
-    url: Url = None, key_file: KeyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
+    limit: Limit = 20, as_json: Json = False,
 ) -> None:
     """List attempts, newest first."""
-    api = Api(url, key_file, data_dir)
     rows = list(api.rows(
         PATH, limit=limit, order="desc", llm=llm, workspace_id=workspace_id(api, workspace_name),
         pricing="unpriced" if unpriced else None,
@@ -113,12 +113,11 @@ def list_(
 
 
 @app.command()
+@asking
 def show(
-    event: Annotated[str, typer.Argument(help="Id of the attempt (att_…) or of its request (req_…).")],
-    url: Url = None, key_file: KeyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
+    api: Api, event: Annotated[str, typer.Argument(help="Id of the attempt (att_…) or of its request (req_…).")], as_json: Json = False,
 ) -> None:
     """Show what an attempt used, line by line."""
-    api = Api(url, key_file, data_dir)
     if event.startswith("req_"):
         rows = sorted(api.rows(PATH, limit=100, request_id=event), key=lambda row: int(row["attempt_number"]))
         if not rows:
@@ -137,14 +136,13 @@ def show(
 
 
 @app.command()
+@asking
 def tail(
-    workspace_name: Workspaces = None,
+    api: Api, workspace_name: Workspaces = None,
     llm: Annotated[str | None, typer.Option("--llm", help="Only this llm.")] = None,
-    every: Annotated[float, typer.Option("--every", min=0.2, max=60, help="Seconds between two looks.")] = 1.0,
-    url: Url = None, key_file: KeyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
+    every: Annotated[float, typer.Option("--every", min=0.2, max=60, help="Seconds between two looks.")] = 1.0, as_json: Json = False,
 ) -> None:
     """Print attempts as they reach the ledger, until Ctrl-C. With --json, one object per line."""
-    api = Api(url, key_file, data_dir)
     query = {"order": "desc", "llm": llm, "workspace_id": workspace_id(api, workspace_name)}
     seen: OrderedDict[str, None] = OrderedDict()
     for row in api.get(PATH, limit=100, **query).get("data", []):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import shutil
@@ -18,7 +17,8 @@ from proxy.cli.fault import USAGE, Fault
 from proxy.cli.load import Overrides, as_environment, config_fault, database_fault, load_settings
 from proxy.cli.options import NAME, Config
 from proxy.cli.output import talk
-from proxy.cli.where import RUNNING_FILE, foreign, running
+from proxy.cli.running import leave_note, take_note_away
+from proxy.cli.where import foreign
 
 if TYPE_CHECKING:
     from proxy.cli.banner import Up
@@ -65,7 +65,6 @@ class Serve:
         self._overrides = overrides
         self._print_key = print_key
         self._first_key: str | None = None
-        self._noted = False
 
     def run(self) -> None:
         from proxy.settings.key_files import master_key
@@ -92,7 +91,7 @@ class Serve:
         except OSError as error:
             raise Fault(f"{error.filename or 'a system call'}: {error.strerror or error}.") from None
         finally:
-            self._take_note_away()
+            take_note_away(self._settings.stores.data_dir)
         talk("Stopped.")
 
     def _refuse_foreign_folder(self) -> None:
@@ -132,7 +131,7 @@ class Serve:
             redis_url=stores.redis_url.get_secret_value() if stores.redis_url else None,
             postgres_max_connections=(server.workers + 1) * stores.database_pool + 20,
             redis_maxmemory_mb=stores.maxmemory_mib,
-            gateway_grace_s=server.shutdown_grace_s + SETTLE_S,
+            gateway_grace_s=server.shutdown_grace_s + SETTLE_S, hung_after_s=server.hung_after_s,
         )
 
     def _prepare(self, stores: Stores, master: MasterKey) -> None:
@@ -175,19 +174,15 @@ class Serve:
 
     def _leave_note(self, base: str, stores: Stores) -> None:
         """For commands on this machine. An address of somebody else's store may hold a password: it is not written."""
-        note: dict[str, str | int] = {"url": base, "pid": os.getpid()}
+        server = self._settings.server
+        note: dict[str, str | int] = {"url": base, "pid": os.getpid(), "host": server.host}
+        if server.tls_cert_file is not None:
+            note["tls_cert_file"] = str(server.tls_cert_file)
         if self._settings.stores.database_url is None:
             note["database_url"] = stores.database_url
         if self._settings.stores.redis_url is None:
             note["redis_url"] = stores.redis_url
-        self._noted = True
-        (self._settings.stores.data_dir / RUNNING_FILE).write_text(json.dumps(note))
-
-    def _take_note_away(self) -> None:
-        """Only ours: another `serve` may run on this folder, or have begun since its lock was given back."""
-        folder = self._settings.stores.data_dir
-        if self._noted and running(folder).get("pid") == str(os.getpid()):
-            (folder / RUNNING_FILE).unlink(missing_ok=True)
+        leave_note(self._settings.stores.data_dir, note)
 
     def _base(self, host: str, port: int) -> str:
         scheme = "https" if self._settings.server.tls_cert_file else "http"
@@ -198,19 +193,21 @@ class Serve:
         from proxy.cli.banner import Up
         from proxy.settings.check import is_loopback
         from proxy.settings.key_files import FIRST_KEY
+        from proxy.settings.load import key_variables
 
         settings, key = self._settings, self._first_key
         file = settings.stores.data_dir / FIRST_KEY
         return Up(
             version=installed_version("synapscale-gateway"), base=base, stores=serving.stores.describe(),
             data_dir=_short(settings.stores.data_dir),
-            providers=tuple(
-                name for name, each in settings.providers.items() if each.api_key or each.auth == "none"
-            ),
+            providers=tuple(name for name, each in settings.providers.items() if each.api_key),
+            keyless=tuple(name for name, each in settings.providers.items() if not each.api_key and each.auth == "none"),
+            variables=tuple(key_variables(self._config).values()),
             llms=len(settings.llms) + settings.echo, loopback=is_loopback(settings.server.host),
             command=_command(), key=key if show_key else None,
             # Also at a later start: a first key that nobody has fetched yet.
             key_file=str(file) if file.exists() and not (key and show_key) else None,
+            cert_file=str(settings.server.tls_cert_file) if settings.server.tls_cert_file else None,
         )
 
 

@@ -9,9 +9,9 @@ import typer
 
 from proxy.cli.client import Connection, json_object, unreachable
 from proxy.cli.fault import Fault
-from proxy.cli.options import DEFAULT_DATA_DIR, DataDir, Json, Url
+from proxy.cli.options import DEFAULT_DATA_DIR, CaFile, DataDir, Json, Url
 from proxy.cli.output import plain, show_json
-from proxy.cli.where import base_url
+from proxy.cli.where import gateway
 
 # Shown name → metric, summed over its labels.
 FIGURES = {
@@ -28,15 +28,16 @@ _SAMPLE = re.compile(r"^(\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
 
 def status(
-    url: Url = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
+    url: Url = None, ca_file: CaFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
     env: Annotated[bool, typer.Option("--env", help="Print variables for a shell to eval.")] = False,
 ) -> None:
     """Show version, readiness and figures since the start. Exit 1 when the gateway is not ready."""
-    base = base_url(url, data_dir)
+    place = gateway(url, ca_file, data_dir)
+    base = place.base
     if env:
         print(f"export OPENAI_BASE_URL={base}/v1 SYNAPSCALE_URL={base}")
         return
-    connection = Connection(base, None)
+    connection = Connection(place, None)
     try:
         version = json_object(_get(connection, "/health/live"), base).get("version", "?")
         ready = json_object(_get(connection, "/health/ready"), base)

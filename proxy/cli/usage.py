@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from proxy.cli.asking import asking
 from proxy.cli.client import Api
 from proxy.cli.moments import back
 from proxy.cli.names import workspace_id
-from proxy.cli.options import DEFAULT_DATA_DIR, DataDir, Json, KeyFile, Url, Workspaces
+from proxy.cli.options import Json, Workspaces
 from proxy.cli.output import Column, show_json, show_rows, talk
 
 SUMS = {
@@ -22,8 +23,9 @@ SUMS = {
 SPARE = {"reasoning_tokens": 4, "cached_tokens": 3, "errors": 2, "charge_usd": 1}  # what a narrow terminal goes without
 
 
+@asking
 def usage(
-    by: Annotated[
+    api: Api, by: Annotated[
         str,
         typer.Option(
             "--by", help="llm, provider, user_id, virtual_key_id, workspace_id, key_source, day, hour; or several."
@@ -31,11 +33,9 @@ def usage(
     ] = "llm",
     since: Annotated[str, typer.Option("--from", help="A span (30d), today, a day or a moment.")] = "30d",
     until: Annotated[str | None, typer.Option("--to", help="The last day, or a moment. Default: now.")] = None,
-    workspace_name: Workspaces = None,
-    url: Url = None, key_file: KeyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
+    workspace_name: Workspaces = None, as_json: Json = False,
 ) -> None:
     """Sum up usage and cost, with a total."""
-    api = Api(url, key_file, data_dir)
     now = datetime.now(UTC)
     answer = api.get(
         "usage/summary", group_by=by, workspace_id=workspace_id(api, workspace_name),

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from proxy.cli.asking import asking
 from proxy.cli.client import Api, segment
 from proxy.cli.fault import USAGE, Fault
 from proxy.cli.moments import ahead
 from proxy.cli.names import member, workspace, workspace_column, workspace_id
-from proxy.cli.options import DEFAULT_DATA_DIR, DataDir, Json, KeyFile, Limit, Url, Workspace, Workspaces, Yes
+from proxy.cli.options import Json, Limit, Workspace, Workspaces, Yes
 from proxy.cli.output import Column, show_json, show_rows, talk
 from proxy.cli.secrets_in import confirm, read_secret
 
@@ -26,18 +27,17 @@ COLUMNS = (
 
 
 @app.command("set")
+@asking
 def set_(
-    provider: Annotated[str, typer.Argument(help="Whose key it is: openai, anthropic, …")],
+    api: Api, provider: Annotated[str, typer.Argument(help="Whose key it is: openai, anthropic, …")],
     workspace_name: Workspace = None,
     user: Annotated[
         str | None, typer.Option("--user", "-u", help="For this user only. Default: for the whole workspace.")
     ] = None,
     expires: Annotated[str | None, typer.Option("--expires", help="90d, 2026-12-31 or a moment.")] = None,
-    stdin: Annotated[bool, typer.Option("--stdin", help="Read the key from a pipe. Default: a prompt.")] = False,
-    url: Url = None, key_file: KeyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
+    stdin: Annotated[bool, typer.Option("--stdin", help="Read the key from a pipe. Default: a prompt.")] = False, as_json: Json = False,
 ) -> None:
     """Store or replace an own provider key. Nobody can read it again."""
-    api = Api(url, key_file, data_dir)
     place = workspace(api, workspace_name)
     where: dict[str, Any] = {"workspace_id": place["id"], "scope": "workspace", "provider": provider}
     if user is not None:
@@ -54,25 +54,24 @@ def set_(
 
 
 @app.command("list")
+@asking
 def list_(
-    workspace_name: Workspaces = None, limit: Limit = 100,
-    url: Url = None, key_file: KeyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR, as_json: Json = False,
+    api: Api, workspace_name: Workspaces = None, limit: Limit = 100, as_json: Json = False,
 ) -> None:
     """List own provider keys by their last characters."""
-    api = Api(url, key_file, data_dir)
     rows = list(api.rows(PATH, limit=limit, workspace_id=workspace_id(api, workspace_name)))
     empty = "No own provider keys. Store one: synapscale variables set PROVIDER"
     show_rows(rows, (*COLUMNS, *workspace_column(api, rows)), as_json=as_json, empty=empty)
 
 
 @app.command()
+@asking
 def delete(
-    variable: Annotated[str, typer.Argument(help="Its id (uv_…).")], yes: Yes = False,
-    url: Url = None, key_file: KeyFile = None, data_dir: DataDir = DEFAULT_DATA_DIR,
+    api: Api, variable: Annotated[str, typer.Argument(help="Its id (uv_…).")], yes: Yes = False,
 ) -> None:
     """Delete an own provider key. Requests then follow the workspace's key policy without it."""
     if not variable.startswith("uv_"):
         raise Fault(f"{variable!r} is no id.", next_step="synapscale variables list", code=USAGE)
     confirm(f"Delete {variable}?", yes=yes)
-    Api(url, key_file, data_dir).delete(f"{PATH}/{segment(variable)}")
+    api.delete(f"{PATH}/{segment(variable)}")
     talk(f"Deleted {variable}.")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from proxy.cli.fault import NOT_SIGNED_IN, USAGE, Fault
+from proxy.cli.running import RUNNING_FILE, running
 
 DEFAULT_URL = "http://127.0.0.1:4000"
-# Written by `serve` while it runs: its address, and those of its embedded stores (which hold no password).
-RUNNING_FILE = "running.json"
 ADMIN_KEY_FILE = "admin-key"
 FIRST_KEY_FILE = "first-key"
 
@@ -20,6 +19,13 @@ OURS = frozenset({
     ADMIN_KEY_FILE, FIRST_KEY_FILE, RUNNING_FILE, "lock", "master-key", "metrics", "spool", "stores",
 })  # fmt: skip
 NOBODYS = frozenset({"lost+found", ".DS_Store"})
+
+
+class Gateway(NamedTuple):
+    """`base`: without a slash at its end. `ca_file` (PEM): whom to believe besides the system's authorities."""
+
+    base: str
+    ca_file: Path | None = None
 
 
 def foreign(data_dir: Path) -> str | None:
@@ -42,19 +48,17 @@ def unreadable(data_dir: Path) -> bool:
     return False
 
 
-def running(data_dir: Path) -> dict[str, str]:
-    """`url`, `pid`, and `database_url`, `redis_url` of embedded stores. Empty where nothing runs on this folder."""
-    try:
-        found = json.loads(_content(data_dir / RUNNING_FILE) or "{}")
-    except ValueError:
-        return {}
-    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+def gateway(url: str | None, ca_file: Path | None, data_dir: Path) -> Gateway:
+    """The certificate of a `serve` on this machine is believed because of where it lies; another needs `--ca-file`."""
+    here = running(data_dir) if url is None else {}
+    if ca_file is None and here.get("tls_cert_file"):
+        ca_file = Path(here["tls_cert_file"])
+    return Gateway(base_url(url or here.get("url")), ca_file)
 
 
-def base_url(url: str | None, data_dir: Path) -> str:
+def base_url(url: str | None) -> str:
     """Without a slash at the end; a base URL of a client (…/v1) is accepted too."""
-    text = url or running(data_dir).get("url") or DEFAULT_URL
-    text = text.rstrip("/").removesuffix("/v1").rstrip("/")
+    text = (url or DEFAULT_URL).rstrip("/").removesuffix("/v1").rstrip("/")
     if not text.startswith(("http://", "https://")):
         raise Fault(f"{text!r} is no address.", next_step="--url http://127.0.0.1:4000", code=USAGE)
     return text
@@ -77,7 +81,7 @@ def management_key(key_file: Path | None, data_dir: Path) -> str:
 
 
 def virtual_key(data_dir: Path) -> str:
-    """For `chat`. On a terminal the first key was shown once and stored nowhere: then it must be set."""
+    """For clients. On a terminal the first key was shown once and stored nowhere: then it must be set."""
     key = os.environ.get("SYNAPSCALE_API_KEY", "").strip() or _content(data_dir / FIRST_KEY_FILE)
     if not key:
         raise Fault(

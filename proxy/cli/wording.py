@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 
-_LISTS = {"users": "synapscale users list", "workspaces": "synapscale workspaces list"}
+_LISTS = {
+    "users": "synapscale users list", "workspaces": "synapscale workspaces list", "llms": "synapscale llms list",
+    "providers": "synapscale providers list",
+}  # fmt: skip
 # A parameter of the API → the option that fills it.
 _OPTIONS = {
     "group_by": "--by", "from": "--from", "to": "--to", "llm": "--llm", "llms": "--llm", "role": "--role",
     "expires_at": "--expires", "workspace_id": "--workspace", "user_id": "--user", "limit": "--limit",
+    "key_policy": "--key-policy", "time_zone": "--time-zone",
 }
 _LISTED_AT = re.compile(r"GET /api/v1/([a-z-]+) lists them\.")
 _PARAMETER = re.compile(r"`(\w+)(?:\.\d+)?`(?=: | is required)")

@@ -6,11 +6,13 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pricing.price_text import read_price
 from pricing.units import UNITS
+from proxy.holds import address
 from proxy.providers.registry import DIALECTS, READERS
+from proxy.settings import tls_files
 from proxy.settings.problem import Path, Problem
 from proxy.settings.tree import Settings
 
@@ -55,9 +57,11 @@ def _server(settings: Settings) -> Iterator[Problem]:
         ("server", "tls_cert_file"): server.tls_cert_file, ("server", "tls_key_file"): server.tls_key_file,
         ("upstream", "ca_file"): settings.upstream.ca_file, ("master_key_file",): settings.master_key_file,
     }
-    for path, file in files.items():
-        if file is not None and not _readable(str(file)):
-            yield Problem(path, f"{file} is not a file that this account can read.")
+    unreadable = [path for path, file in files.items() if file is not None and not _readable(str(file))]
+    for path in unreadable:
+        yield Problem(path, f"{files[path]} is not a file that this account can read.")
+    if not unreadable:
+        yield from tls_files.problems(server.tls_cert_file, server.tls_key_file, settings.upstream.ca_file)
     if not (is_loopback(server.host) or server.behind_proxy or server.tls_cert_file):
         yield Problem(
             ("server", "host"),
@@ -77,12 +81,27 @@ def _addresses(settings: Settings) -> Iterator[Problem]:
             continue
         try:
             parts = urlsplit(url.get_secret_value())
+            if name == "database_url" and parts.query:
+                parse_qs(parts.query, strict_parsing=True)  # as asyncpg does
             several = "," in parts.netloc  # hosts of a failover group, which asyncpg reads itself
             good = parts.scheme in allowed_schemes and (several or parts.port is None or parts.port > 0)
         except ValueError:
             good = False
         if not good:
             yield Problem(("stores", name), f"is no address. It looks like {example}.")
+        elif name == "redis_url":
+            yield from _redis(url.get_secret_value())
+
+
+def _redis(url: str) -> Iterator[Problem]:
+    path: Path = ("stores", "redis_url")
+    try:
+        address.parse(url)
+    except OSError as error:
+        yield Problem(path, f"names a certificate, key or list of authorities that cannot be used: {error.strerror}.")
+    except ValueError:
+        text = "is no address. What follows host and port is the number of a database, as in redis://:…@host:6379/0."
+        yield Problem(path, text)
 
 
 def _readable(file: str) -> bool:

@@ -32,7 +32,7 @@ def load(config: FilePath | None = None, overrides: Mapping[Path, Any] | None = 
 
     Raises ConfigError with every problem that was found, each with its place.
     """
-    file = _read_file(config)
+    file = read_file(config)
     given = {path: value for path, value in (overrides or {}).items() if value is not None}
     found = [*_unknown_variables(os.environ)]
     settings = None
@@ -49,7 +49,7 @@ def load(config: FilePath | None = None, overrides: Mapping[Path, Any] | None = 
     return settings
 
 
-def _read_file(config: FilePath | None) -> YamlFile:
+def read_file(config: FilePath | None) -> YamlFile:
     path = config or DEFAULT_FILE
     try:
         with path.open("rb") as handle:
@@ -77,6 +77,12 @@ def variables_of(config: FilePath | None = None) -> frozenset[str]:
         return frozenset(VARIABLE.findall(path.read_text("utf-8")))
     except FileNotFoundError:
         return frozenset()
+
+
+def key_variables(config: FilePath | None = None) -> dict[str, str]:
+    """By provider: the variable that would be its global key and is not set. The file has been loaded already."""
+    unset = read_file(config).unset
+    return {str(path[1]): name for path, name in unset.items() if path[0] == "providers" and path[2:] == ("api_key",)}
 
 
 def _build(file: YamlFile, given: Mapping[Path, Any]) -> Settings:
@@ -146,7 +152,7 @@ def _sentence(problem: Problem, file: YamlFile, given: Mapping[Path, Any]) -> st
     if not path:
         return text
     unset = file.unset.get(path)
-    origin = _origin(path, given)
+    origin = origin_of(path, given)
     if origin is None and unset:
         text = f"needs the environment variable {unset}, which is not set."
     if origin is None:
@@ -155,7 +161,8 @@ def _sentence(problem: Problem, file: YamlFile, given: Mapping[Path, Any]) -> st
     return f"{origin}: {dotted(path)}: {text}"
 
 
-def _origin(path: Path, given: Mapping[Path, Any]) -> str | None:
+def origin_of(path: Path, given: Mapping[Path, Any]) -> str | None:
+    """The option or the variable of the environment that a value came from; None: the file, or nowhere."""
     for length in range(len(path), 0, -1):
         part = path[:length]
         if part in given:

@@ -9,7 +9,7 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -20,7 +20,25 @@ from proxy.settings.tree import LlmSettings, ProviderSettings, RouteSettings, Se
 BEGIN, END = "<!-- made by proxy.settings.reference -->", "<!-- end -->"
 
 
+class Entry(NamedTuple):
+    """`default` and `what` are for people; `what` holds backticks and bounds."""
+
+    setting: str
+    default: str
+    what: str
+
+
 def reference() -> str:
+    return "\n\n".join(_section(*section) for section in _sections())
+
+
+def entries() -> list[Entry]:
+    return [
+        _entry(prefix, name, model.model_fields[name]) for _, prefix, model, names in _sections() for name in names
+    ]
+
+
+def _sections() -> list[tuple[str, str, type[BaseModel], list[str]]]:
     parts = [name for name, field in Settings.model_fields.items() if _model(field.annotation)]
     top = [name for name in Settings.model_fields if name not in (*parts, *_LISTS)]
     sections: list[tuple[str, str, type[BaseModel], list[str]]] = [("At the top", "", Settings, top)]
@@ -28,12 +46,11 @@ def reference() -> str:
         model = _model(Settings.model_fields[name].annotation)
         assert model is not None
         sections.append((f"`{name}`", f"{name}.", model, list(model.model_fields)))
-    sections += [
+    return sections + [
         ("`providers`, by name", "providers.NAME.", ProviderSettings, list(ProviderSettings.model_fields)),
         ("`llms`, a list", "llms[].", LlmSettings, list(LlmSettings.model_fields)),
         ("`llms[].routes`, a list", "llms[].routes[].", RouteSettings, list(RouteSettings.model_fields)),
     ]
-    return "\n\n".join(_section(*section) for section in sections)
 
 
 _LISTS = ("providers", "llms")
@@ -45,24 +62,32 @@ def _section(title: str, prefix: str, model: type[BaseModel], names: list[str]) 
         lines += [model.__doc__.strip(), ""]
     lines += ["| setting | default | |", "|---|---|---|"]
     for name in names:
-        field = model.model_fields[name]
-        bounds = ", ".join(_bounds(field))
-        text = (field.description or "").replace("\n", " ")
-        lines.append(f"| `{prefix}{name}` | {_default(field)} | {text}{f' ({bounds})' if bounds else ''} |")
+        entry = _entry(prefix, name, model.model_fields[name])
+        default = entry.default if entry.default in _WORDS else f"`{entry.default}`"
+        lines.append(f"| `{entry.setting}` | {default} | {entry.what} |")
     return "\n".join(lines)
+
+
+def _entry(prefix: str, name: str, field: FieldInfo) -> Entry:
+    bounds = ", ".join(_bounds(field))
+    text = (field.description or "").replace("\n", " ")
+    return Entry(f"{prefix}{name}", _default(field), f"{text}{f' ({bounds})' if bounds else ''}")
 
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
-        return "needed"
+        return _NEEDED
     if field.default is PydanticUndefined:
-        return "one per core, at most 4"
+        return _PER_CORE
     value: Any = field.default
     if value is None:
-        return "unset"
+        return _UNSET
     if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+_WORDS = _NEEDED, _PER_CORE, _UNSET = ("needed", "one per core, at most 4", "unset")
 
 
 def _bounds(field: FieldInfo) -> Iterator[str]:

@@ -28,6 +28,8 @@ FilePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolut
 Prices = dict[str, Any]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 LlmName = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
+# As browsers write it: scheme, host, a port that is not the scheme's own.
+Origin = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[a-z0-9.:\[\]_-]+)$")]
 
 
 class Part(BaseModel):
@@ -65,6 +67,12 @@ class Server(Part):
     """Time that an idle connection stays open."""
     shutdown_grace_s: PositiveFloat = 30
     """Time for open streams to finish after SIGTERM."""
+    cors_origins: list[Origin] = []
+    """Pages that may call `/v1` from a browser, such as `https://app.example.com`; `*`: all. Their visitors can read the key."""
+    access_log: bool = False
+    """Log a JSON line per request: method, route, status, duration, id, bytes; never a path, a query, a key or content."""
+    hung_after_s: float = Field(default=60, ge=0)
+    """A gateway or worker of `serve` that gives no sign of life for so long is killed and started again; 0: never."""
 
 
 class Stores(Part):
@@ -108,6 +116,15 @@ class Ledger(Part):
     """Usage events per transaction."""
     retention_s: PositiveFloat = 300
     """Written events stay this long in Redis, for a Postgres that fails over and lost its last seconds."""
+
+
+class Worker(Part):
+    """What `synapscale worker` answers to a monitor. Under `serve` the gateways' `/metrics` tell of the worker too."""
+
+    host: str = "127.0.0.1"
+    """Address of its `/metrics` and `/health/*`, in the clear: they name no tenant and hold no secret."""
+    port: int | None = Field(default=None, ge=0, le=65535)
+    """Port of its `/metrics` and `/health/*`. Unset: it listens nowhere."""
 
 
 class Upstream(Part):
@@ -202,6 +219,7 @@ class Settings(BaseSettings):
     stores: Stores = Stores()
     holds: Holds = Holds()
     ledger: Ledger = Ledger()
+    worker: Worker = Worker()
     upstream: Upstream = Upstream()
     policies: Policies = Policies()
     log: Log = Log()

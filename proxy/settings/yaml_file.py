@@ -21,12 +21,13 @@ _MAX_NODES = 100_000  # an alias bomb ends here
 
 @dataclass(slots=True)
 class YamlFile:
-    """`lines`: 1-based, by path. `unset`: the variable that a path asked for and that is not there."""
+    """`lines`: 1-based, by path. `unset`: the variable that a path asked for and that is not there; `asked`: is there."""
 
     name: str
     data: dict[str, Any] = field(default_factory=dict)
     lines: dict[Path, int] = field(default_factory=dict)
     unset: dict[Path, str] = field(default_factory=dict)
+    asked: dict[Path, str] = field(default_factory=dict)
 
     def line(self, path: Path) -> int | None:
         """The line of the setting, else of the nearest setting around it."""
@@ -101,8 +102,7 @@ class _Reader:
         whole = VARIABLE.fullmatch(text)
         if whole:
             value = self._environ.get(whole[1], "").strip()
-            if not value:
-                self._file.unset[path] = whole[1]
+            (self._file.asked if value else self._file.unset)[path] = whole[1]
             return value or None
         for found in VARIABLE.finditer(text):
             if not self._environ.get(found[1]):

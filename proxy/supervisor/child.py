@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Callable
 from typing import Protocol
 
+from proxy.supervisor.pulse import Pulse
+
 log = logging.getLogger("synapscale.supervisor")
 
 FIRST_PAUSE_S = 0.1
@@ -28,8 +30,11 @@ class Kind(Protocol):
 class Child:
     """Time is an argument: the owner looks at its children in turns."""
 
-    def __init__(self, kind: Kind, *, on_death: Callable[[int], None] = lambda pid: None) -> None:
+    def __init__(
+        self, kind: Kind, *, on_death: Callable[[int], None] = lambda pid: None, pulse: Pulse | None = None
+    ) -> None:
         self.kind = kind
+        self._pulse = pulse
         self.process: subprocess.Popen[bytes] | None = None
         self.is_ready = False
         self.ever_ready = False
@@ -50,6 +55,8 @@ class Child:
     def start(self, now: float) -> None:
         self._started_at = now
         self.is_ready = False
+        if self._pulse is not None:
+            self._pulse.restart(now)
         self.process = self.kind.start()
 
     def first_look(self) -> int | None:
@@ -60,7 +67,7 @@ class Child:
         return self.process.poll()
 
     def look(self, now: float) -> None:
-        """Notice its death or its readiness; start it again when its pause is over."""
+        """Notice its death, its readiness or that it hangs; start it again when its pause is over."""
         if self.process is not None and (status := self.process.poll()) is not None:
             self._died(status, now)
         if self.process is None:
@@ -68,6 +75,10 @@ class Child:
                 self._start_again(now)
         elif not self.is_ready and self.kind.ready():
             self.is_ready = self.ever_ready = True
+        elif self._pulse is not None and self._pulse.hangs(now):
+            # SIGTERM is for an event loop that runs. What it had announced is settled as of any that was killed.
+            log.error("%s (process %d) gives no sign of life and is killed", self.name, self.process.pid)
+            self.process.kill()
 
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None

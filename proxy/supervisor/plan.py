@@ -29,3 +29,4 @@ class ServePlan:
     gateway_grace_s: float = 30.0
     worker_grace_s: float = 15.0
     stores_grace_s: float = 30.0
+    hung_after_s: float = 60.0  # 0: never

@@ -42,3 +42,6 @@ class Program:
 
     def ready(self) -> bool:
         return self._pipe is not None and self._pipe.look()
+
+    def beat(self) -> bool:
+        return self._pipe is not None and self._pipe.beat()

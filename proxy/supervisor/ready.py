@@ -1,4 +1,4 @@
-"""The parent's end of the pipe into which a child says that it is up (`telemetry/ready.py`)."""
+"""The parent's end of the pipe into which a child says that it is up, and then that it lives (`telemetry/ready.py`)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,25 @@ class ReadyPipe:
         os.close(self.child_end)
 
     def look(self) -> bool:
+        """Whether it ever said that it is up."""
         if not self.ready and self._read >= 0:
             try:
                 said = os.read(self._read, len(LINE))
             except BlockingIOError:
                 return False
             self.ready = said == LINE
-            self.close()
+            if not self.ready:
+                self.close()
         return self.ready
+
+    def beat(self) -> bool:
+        """Whether it said anything since the last time. One that has closed its end, or never beats, says nothing."""
+        if not self.ready or self._read < 0:
+            return False
+        try:
+            return bool(os.read(self._read, 4096))
+        except BlockingIOError:
+            return False
 
     def close(self) -> None:
         if self._read >= 0:

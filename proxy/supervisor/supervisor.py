@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import shutil
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from proxy.storage.embedded.folder import DataFolder
@@ -18,9 +15,11 @@ from proxy.storage.embedded.problem import StoreProblem
 from proxy.storage.embedded.stores import Stores
 from proxy.supervisor.child import Child
 from proxy.supervisor.listeners import open_listeners
+from proxy.supervisor.metrics_folder import metrics_folder
 from proxy.supervisor.plan import ServePlan
 from proxy.supervisor.problem import Interrupted, ServeProblem
 from proxy.supervisor.program import Program
+from proxy.supervisor.pulse import Pulse
 from proxy.supervisor.wake import Wake
 
 log = logging.getLogger("synapscale.supervisor")
@@ -112,7 +111,7 @@ class Supervisor:
         return stores
 
     def _start_programs(self, stores: Stores) -> None:
-        plan, metrics = self._plan, self._metrics_folder()
+        plan, metrics = self._plan, metrics_folder(self._plan.data_dir)
         environment = {
             **plan.environment,
             "DATABASE_URL": stores.database_url,
@@ -126,14 +125,14 @@ class Supervisor:
                 path.unlink(missing_ok=True)
 
         worker = Program("worker", plan.worker_argv, environment=environment)
-        self._worker = [Child(worker, on_death=forget)]
+        self._worker = [Child(worker, on_death=forget, pulse=Pulse(worker.beat, plan.hung_after_s))]
         for index, listener in enumerate(self._listeners):
             fd = listener.fileno()
             argv = (*plan.gateway_argv, "--fd", str(fd), "--index", str(index))
             gateway = Program(
                 f"gateway {index}", argv, environment={**environment, **plan.gateway_secrets}, fds=(fd,)
             )
-            self._gateways.append(Child(gateway, on_death=forget))
+            self._gateways.append(Child(gateway, on_death=forget, pulse=Pulse(gateway.beat, plan.hung_after_s)))
         self._progress(f"starting {plan.gateways} gateway{'s' if plan.gateways > 1 else ''} and the worker")
         self._start([*self._worker, *self._gateways])
 
@@ -213,14 +212,6 @@ class Supervisor:
     def _interrupt_if_wanted(self) -> None:
         if self._wake.stop_wanted():
             raise Interrupted
-
-    def _metrics_folder(self) -> Path:
-        """Empty at every start: the files in it carry numbers of processes that are no more."""
-        path = self._plan.data_dir.absolute() / "metrics"
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(path)
-        os.mkdir(path, 0o700)
-        return path
 
 
 def reap_strangers(ours: set[int]) -> None:

@@ -14,11 +14,12 @@ from proxy.settings.tree import Settings
 HERE = "in config.yaml and this shell's environment"
 
 
-def configuration(settings: Settings) -> Iterator[Finding]:
+def configuration(settings: Settings, base: str, host: str) -> Iterator[Finding]:
+    """`base`: the gateway's address, as commands here use it. `host`: where it listens."""
     yield ok("configuration", f"{len(settings.providers)} providers, {len(settings.llms)} llms")
     yield provider_keys(settings)
     yield prices(settings)
-    yield transport(settings)
+    yield transport(settings, base, host)
     yield from plain_addresses(settings)
 
 
@@ -49,11 +50,14 @@ def prices(settings: Settings) -> Finding:
     return ok("prices", "every llm has one")
 
 
-def transport(settings: Settings) -> Finding:
+def transport(settings: Settings, base: str, host: str) -> Finding:
+    """Options of `serve` may differ from what is configured: the running one tells."""
     server = settings.server
+    if base.startswith("https://"):
+        return ok("TLS", f"on, at {base}")
     if server.tls_cert_file:
         return ok("TLS", f"on, with {server.tls_cert_file}")
-    if is_loopback(server.host):
+    if is_loopback(host):
         return ok("TLS", "off; only this machine can connect")
     return warn("TLS", "off; a proxy in front must end it", "make sure that nobody reaches the port but that proxy")
 

@@ -10,11 +10,16 @@ from proxy.cli.checks.finding import Finding, bad, ok, warn
 from proxy.cli.client import Api, Connection
 from proxy.cli.fault import Fault
 from proxy.cli.output import plain
+from proxy.cli.where import Gateway, management_key
 
 
-def gateway(base: str) -> list[Finding]:
+def ready(gateway: Gateway) -> list[Finding]:
     """No key is sent: health needs none."""
-    connection = Connection(base, None)
+    base = gateway.base
+    try:
+        connection = Connection(gateway, None)
+    except Fault as fault:
+        return [bad("gateway", fault.message, fault.next_step or "another address with --url")]
     try:
         answer = connection.send("GET", "/health/ready")
         found = json.loads(answer.read())
@@ -27,11 +32,11 @@ def gateway(base: str) -> list[Finding]:
         connection.close()
 
 
-def keys_of_gateway(base: str, data_dir: Path) -> Finding:
+def keys_of_gateway(gateway: Gateway, data_dir: Path) -> Finding:
     """Those that it was started with: what this shell holds may be others."""
     check = "gateway's keys"
     try:
-        rows = list(Api(base, None, data_dir).rows("providers", limit=1_000))
+        rows = list(Api(gateway, management_key(None, data_dir)).rows("providers", limit=1_000))
     except Fault as fault:
         return warn(check, f"not looked at: {fault.message}", fault.next_step or "SYNAPSCALE_KEY")
     present = [plain(str(row.get("name"))) for row in rows if row.get("has_global_key")]

@@ -9,10 +9,9 @@ from asyncpg import exceptions
 
 from proxy.storage.postgres import POSTGRES_AWAY, Connection
 
-# Away, or there and unwilling: wrong password, no such database, no permission, an address that is none.
-POSTGRES_TROUBLE: tuple[type[BaseException], ...] = (
-    *POSTGRES_AWAY, exceptions.PostgresError, exceptions.InterfaceError,
-)
+# There and unwilling: wrong password, no such database, no permission, an address that is none.
+POSTGRES_REFUSES: tuple[type[BaseException], ...] = (exceptions.PostgresError, exceptions.InterfaceError)
+POSTGRES_TROUBLE: tuple[type[BaseException], ...] = (*POSTGRES_AWAY, *POSTGRES_REFUSES)
 
 _SERVER = "SELECT current_setting('server_version_num')::int AS version, clock_timestamp() AS now"
 _LEDGER = """

@@ -141,7 +141,8 @@ def application(deployment: Deployment) -> web.Application:
     app = web.Application(middlewares=[refusals])
     context = ApiContext(
         pool=deployment.pool, writer=deployment.writer, vault=deployment.vault, hasher=deployment.hasher,
-        resolver=deployment.resolver, clock=deployment.clock, shards=4, global_keys=frozenset(["openai"]),
+        resolver=deployment.resolver, clock=deployment.clock, shards=4, global_keys=frozenset(["openai", "local"]),
+        keyless=frozenset(["local"]),
     )  # fmt: skip
     add_api(app, context)
     return app

@@ -33,6 +33,17 @@ async def test_what_was_removed_is_shown_when_asked_for(api: Api) -> None:
 async def test_providers(api: Api, acme: Tenant) -> None:
     listed = await api.ok("GET", "/providers", key=acme.owner)
     assert {each["name"]: each["has_global_key"] for each in listed["data"]} == {"openai": True, "mistral": False}
+    assert {each["auth"] for each in listed["data"]} == {"bearer"}
     first = listed["data"][0]
     assert await api.ok("GET", f"/providers/{first['id']}") == first
     assert (await api.get("/providers/prov_" + "0" * 32)).status == 404
+
+
+async def test_provider_without_keys_has_none(api: Api) -> None:
+    """The gateway calls it without a key: that is no global key of it."""
+    await api.deployment.run("UPDATE providers SET name = 'local' WHERE name = 'mistral'")
+    (local,) = (await api.ok("GET", "/providers?name=local"))["data"]
+    assert (local["auth"], local["has_global_key"]) == ("none", False)
+    await api.deployment.run("UPDATE providers SET dialect = 'echo' WHERE name = 'openai'")
+    (built_in,) = (await api.ok("GET", "/providers?name=openai"))["data"]
+    assert (built_in["auth"], built_in["has_global_key"]) == ("none", False)

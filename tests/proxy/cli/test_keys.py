@@ -95,3 +95,16 @@ async def test_several_workspaces_must_be_told_apart(cli: Cli) -> None:
     ran = await cli("keys", "create", "ci")
     assert ran.code == 2 and "--workspace NAME" in ran.err
     assert (await cli("keys", "create", "ci", "-w", "default")).code == 0
+
+
+async def test_update(cli: Cli) -> None:
+    assert (await cli("keys", "update", "first", "--llm", "synapscale/echo", "--expires", "90d")).err == "Changed 'first'.\n"
+    shown = (await cli("keys", "show", "first", "--json")).json
+    assert shown["llms"] == ["synapscale/echo"] and shown["expires_at"]
+    after = (await cli("keys", "update", "first", "--all-llms", "--never-expires", "--name", "other", "--json")).json
+    assert (after["llms"], after["expires_at"], after["name"]) == (None, None, "other")
+
+
+async def test_update_of_nothing_or_of_opposites(cli: Cli) -> None:
+    for options in ([], ["--llm", "synapscale/echo", "--all-llms"], ["--expires", "1d", "--never-expires"]):
+        assert (await cli("keys", "update", "first", *options)).code == 2

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,14 +32,18 @@ COMMANDS = dict(commands())
 def test_the_commands_of_the_issue_are_there() -> None:
     assert {path[0] for path in COMMANDS} == {
         "serve", "gateway", "worker", "migrate", "status", "doctor", "chat", "keys", "variables", "workspaces", "users",
-        "requests", "usage", "completion",
+        "requests", "usage", "completion", "snippet", "run", "config", "providers", "llms", "models", "management-keys",
+        "roles", "master-key", "backup", "restore",
     }
     assert {("requests", verb) for verb in ("list", "show", "tail")} <= set(COMMANDS)
     of_keys = ("create", "list", "show", "block", "unblock", "rotate", "delete")
     assert {("keys", verb) for verb in of_keys} <= set(COMMANDS)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["keys", "--help"], ["serve", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], *([path, "--help"] for path in ("keys", "serve", "config", "llms", "run"))],
+)
 def test_help_imports_neither_aiohttp_nor_pydantic(arguments: list[str]) -> None:
     code = (
         "import sys; from proxy.cli.main import run; code = run(sys.argv[1:]);"
@@ -49,7 +54,7 @@ def test_help_imports_neither_aiohttp_nor_pydantic(arguments: list[str]) -> None
     assert ran.returncode == 0, ran.stderr
 
 
-@pytest.mark.parametrize(("typed", "expected"), [("ke", "keys"), ("keys cr", "create")])
+@pytest.mark.parametrize(("typed", "expected"), [("ke", "keys"), ("keys cr", "create"), ("config sh", "show")])
 def test_completion_imports_neither(typed: str, expected: str) -> None:
     code = (
         "import sys, atexit; from proxy.cli.main import run;"
@@ -64,8 +69,18 @@ def test_completion_imports_neither(typed: str, expected: str) -> None:
     assert (ran.stdout.split("\n"), ran.stderr) == ([expected, "set()", ""], "")
 
 
+def test_completion_of_a_value() -> None:
+    asked = {
+        "_SYNAPSCALE_COMPLETE": "complete_bash", "COMP_WORDS": "synapscale snippet opencod", "COMP_CWORD": "2"
+    }
+    argv = [sys.executable, "-c", "from proxy.cli.main import run; run([])"]
+    ran = subprocess.run(argv, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr) == ("opencode\n", "")
+
+
 async def test_completion_script_asks_with_that_variable(cli: Cli) -> None:
-    assert "_SYNAPSCALE_COMPLETE=complete_bash" in (await cli("completion", "bash")).out
+    for shell in ("bash", "zsh", "fish"):
+        assert f"_SYNAPSCALE_COMPLETE=complete_{shell}" in (await cli("completion", shell)).out
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
@@ -79,13 +94,22 @@ def test_every_command_explains_itself_and_takes_no_secret(path: tuple[str, ...]
             assert not re.search(r"secret|password|token|^key$|value", parameter.name)
 
 
+def test_documented_are_the_commands_that_there_are() -> None:
+    text = (Path(__file__).parents[3] / "docs/cli.md").read_text()
+    documented = re.findall(r"^\| `([a-z -]+)` \| .", text, re.MULTILINE)
+    assert sorted(documented) == sorted(" ".join(path) for path in COMMANDS)
+
+
 def test_every_command_that_prints_results_has_json() -> None:
     without = {
         path for path, command in COMMANDS.items()
         if "--json" not in {name for parameter in command.params for name in parameter.opts}
     }
-    without_result = {("keys", "delete"), ("variables", "delete"), ("completion",)}
-    assert without == {("serve",), ("gateway",), ("worker",), *without_result}
+    deletes = {("keys", "delete"), ("variables", "delete"), ("management-keys", "delete"), ("workspaces", "remove-member")}
+    of_master_key = {("master-key", verb) for verb in ("rotate", "retire", "reset")}
+    assert without - {("backup",), ("restore",)} == {
+        ("serve",), ("gateway",), ("worker",), ("run",), ("completion",), *deletes, *of_master_key
+    }
 
 
 async def test_wrong_usage_is_2(cli: Cli) -> None:

@@ -14,6 +14,7 @@ from proxy.identity.hashing import KeyHasher
 from proxy.settings.load import load
 from proxy.settings.problem import ConfigError
 from proxy.settings.tree import Settings
+from proxy.storage.migrate import shipped
 from proxy.storage.postgres import Pool
 from proxy.vault.master import MasterKey
 
@@ -28,7 +29,7 @@ def settings(tmp_path: Path) -> Settings:
 async def test_from_nothing(empty_database_url: str, settings: Settings, master: MasterKey) -> None:
     said: list[str] = []
     done = await prepare(settings, empty_database_url, master, progress=said.append)
-    assert done.migrations == ["0001_first_light"] and done.catalog_changed and done.first.changed
+    assert done.migrations == [migration.name for migration in shipped()] and done.catalog_changed and done.first.changed
     assert len(said) == 2
     files = {path.name: path.stat().st_mode & 0o777 for path in settings.stores.data_dir.iterdir()}
     assert files == {"admin-key": 0o600, "first-key": 0o600}

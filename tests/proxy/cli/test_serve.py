@@ -18,6 +18,9 @@ import pytest
 
 from proxy.identity.virtual_key import KeyShape, check
 from proxy.storage.embedded.stores import Stores
+from tests.upstream.plugin import upstream_certificate
+
+__all__ = ["upstream_certificate"]
 
 COMMAND = [sys.executable, "-m", "proxy", "serve", "--port", "0", "--workers", "1"]
 
@@ -133,6 +136,42 @@ def test_second_start_leaves_the_note_of_the_first(folder: Path, started: list[s
     assert json.loads((folder / ".synapscale/running.json").read_text())["pid"] == process.pid
     stop(process)
     assert not (folder / ".synapscale/running.json").exists()
+
+
+def test_note_of_a_killed_one_is_not_believed(folder: Path, started: list[subprocess.Popen[str]]) -> None:
+    process = start(folder, started)
+    url = ready(process)["base_url"].removesuffix("/v1")
+    process.kill()
+    process.communicate(timeout=60)
+    assert json.loads((folder / ".synapscale/running.json").read_text())["url"] == url
+    argv = [sys.executable, "-m", "proxy", "keys", "list"]
+    ran = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1 and url not in ran.stderr
+    again = start(folder, started)
+    ready(again)
+    assert subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=True).stdout.count("key_") == 1
+    stop(again)
+
+
+def test_own_certificate(
+    folder: Path, started: list[subprocess.Popen[str]], upstream_certificate: tuple[Path, Path]
+) -> None:
+    """Nobody has to be told to trust it on this machine; elsewhere `--ca-file` does."""
+    cert, key = map(str, upstream_certificate)
+    process = start(folder, started, "--tls-cert-file", cert, "--tls-key-file", key, "--host", "0.0.0.0")
+    url = ready(process)["base_url"]
+    assert url.startswith("https://localhost:")
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "proxy", *command]
+        return subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
+
+    assert "first" in run("keys", "list").stdout
+    assert "✓ TLS                on, at https://localhost" in run("doctor").stdout
+    stranger = run("keys", "list", "--url", url)
+    assert stranger.returncode == 1 and "is not trusted" in stranger.stderr and "--ca-file" in stranger.stderr
+    assert "first" in run("keys", "list", "--url", url, "--ca-file", cert).stdout
+    stop(process)
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "."])

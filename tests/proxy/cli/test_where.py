@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from proxy.cli.fault import Fault
-from proxy.cli.where import base_url, foreign, management_key, unreadable, virtual_key
+from proxy.cli.where import Gateway, foreign, gateway, management_key, unreadable, virtual_key
+from tests.proxy.cli.test_running import held
 
 
 def test_address_from_option_then_running_gateway_then_default(tmp_path: Path) -> None:
-    assert base_url(None, tmp_path) == "http://127.0.0.1:4000"
-    (tmp_path / "running.json").write_text(json.dumps({"url": "http://localhost:4321"}))
-    assert base_url(None, tmp_path) == "http://localhost:4321"
-    assert base_url("https://gateway.example/v1/", tmp_path) == "https://gateway.example"
-    (tmp_path / "running.json").write_text("{half")
-    assert base_url(None, tmp_path) == "http://127.0.0.1:4000"
+    assert gateway(None, None, tmp_path) == Gateway("http://127.0.0.1:4000")
+    with held(tmp_path, {"url": "http://localhost:4321"}):
+        assert gateway(None, None, tmp_path).base == "http://localhost:4321"
+        assert gateway("https://gateway.example/v1/", None, tmp_path) == Gateway("https://gateway.example")
+
+
+def test_certificate_of_the_one_on_this_machine_is_believed(tmp_path: Path) -> None:
+    """Only at its own address: another one's certificate must be named."""
+    with held(tmp_path, {"url": "https://localhost:4321", "tls_cert_file": "/here.pem"}):
+        assert gateway(None, None, tmp_path).ca_file == Path("/here.pem")
+        assert gateway(None, Path("/mine.pem"), tmp_path).ca_file == Path("/mine.pem")
+        assert gateway("https://gateway.example", None, tmp_path).ca_file is None
+        assert gateway("https://gateway.example", Path("/mine.pem"), tmp_path).ca_file == Path("/mine.pem")
 
 
 def test_management_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

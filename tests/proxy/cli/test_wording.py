@@ -21,7 +21,7 @@ Cli = Callable[..., Awaitable[Any]]
         ("users create nobody", "That is no e-mail address"),
         ("usage --by colour", "--by: allowed is '"),
         ("workspaces add-member default x@example.com --role king", "--role: allowed is 'owner'"),
-        ("keys create x --llm zzz", "config.yaml names them"),
+        ("keys create x --llm zzz", "synapscale llms list shows them"),
     ],
 )
 async def test_refusal_names_what_was_typed(cli: Cli, command: str, said: str) -> None:

@@ -257,12 +257,13 @@ def test_address_of_a_store_is_checked_and_not_repeated(yaml: Yaml, monkeypatch:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gateway.internal"])
-def test_open_address_needs_tls_or_a_proxy(yaml: Yaml, host: str) -> None:
+def test_open_address_needs_tls_or_a_proxy(yaml: Yaml, host: str, upstream_certificate: tuple[Path, Path]) -> None:
     found = yaml.problems("", host=host)
     assert found[0].startswith("--host: server.host: keys would cross the network in the clear")
     assert "--behind-proxy" in found[0] and "--tls-cert-file" in found[0]
     assert yaml.load("", host=host, behind_proxy=True).server.host == host
-    assert yaml.load("", host=host, tls_cert_file="/dev/null", tls_key_file="/dev/null").server.host == host
+    cert, key = upstream_certificate
+    assert yaml.load("", host=host, tls_cert_file=cert, tls_key_file=key).server.host == host
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])

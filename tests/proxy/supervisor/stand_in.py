@@ -55,10 +55,13 @@ if __name__ == "__main__":
         print("the stand-in is broken", file=sys.stderr)
         sys.exit(3)
     signal.signal(signal.SIGTERM, stop)
+    note(event="started", index=options.index, environment=dict(os.environ))
     if options.fd is not None:
         threading.Thread(target=answer, args=[socket.socket(fileno=options.fd)], daemon=True).start()
-    note(event="started", index=options.index, environment=dict(os.environ))
-    if os.environ.get("STAND_IN_BEHAVIOUR") != "silent":
-        os.write(options.ready_fd, b"ready\n")
+    if os.environ.get("STAND_IN_BEHAVIOUR") == "silent":
+        while True:
+            signal.pause()
+    os.write(options.ready_fd, b"ready\n")
     while True:
-        signal.pause()
+        os.write(options.ready_fd, b".")
+        time.sleep(0.1)

@@ -45,6 +45,16 @@ def kill(pid: int) -> None:
     eventually(lambda: not is_alive(pid), f"the end of {pid}")
 
 
+def hang(pid: int) -> None:
+    """It is there, and does nothing. Wait for all its threads: one may be about to accept."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    eventually(
+        lambda: all((task / "stat").read_text().rpartition(")")[2].split()[0] == "T" for task in tasks.iterdir()),
+        f"the stop of {pid}",
+    )
+
+
 class Serve:
     """A running `serve`, from outside."""
 
@@ -125,6 +135,17 @@ def test_a_killed_gateway_is_replaced_and_who_waited_is_answered(serve: Callable
     second = running.ask()  # accepted by the kernel at once, by the successor later
     assert second != first
     assert [note["index"] for note in running.notes("started", "gateway")] == [0, 0]
+
+
+def test_a_hung_gateway_is_replaced(serve: Callable[..., Serve]) -> None:
+    running = serve(gateways=1, hung_after_s=1).wait_ready()
+    first = running.ask()
+    hang(first)
+    assert running.ask() != first
+    eventually(lambda: not is_alive(first), "the end of the hung one")
+    assert len(running.notes("started", "worker")) == 1  # which lives
+    running.process.terminate()
+    assert f"gateway 0 (process {first}) gives no sign of life and is killed" in running.end()
 
 
 def test_a_killed_worker_is_replaced(serve: Callable[..., Serve]) -> None:

@@ -15,8 +15,11 @@ from proxy.settings.tree import Settings
 REPOSITORY = Path(__file__).parents[4]
 
 
-def check(settings: Settings, name: str) -> Finding | None:
-    return next((finding for finding in configuration(settings) if finding.check == name), None)
+BASE = "http://localhost:4000"
+
+
+def check(settings: Settings, name: str, base: str = BASE, host: str = "127.0.0.1") -> Finding | None:
+    return next((finding for finding in configuration(settings, base, host) if finding.check == name), None)
 
 
 def with_provider(**values: Any) -> Settings:
@@ -25,7 +28,7 @@ def with_provider(**values: Any) -> Settings:
 
 def test_shipped_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROQ_API_KEY", "gsk-canary")
-    found = list(configuration(load(REPOSITORY / "config.yaml")))
+    found = list(configuration(load(REPOSITORY / "config.yaml"), BASE, "127.0.0.1"))
     assert {finding.state for finding in found} == {"ok"}, found  # every llm has a price in the book
     assert "groq; not: openai" in str(found) and "canary" not in str(found)
 
@@ -64,5 +67,13 @@ def test_tls(tmp_path: Path) -> None:
     }
     for state, cases in states.items():
         for server in cases:
-            finding = check(Settings(server=server), "TLS")  # type: ignore[arg-type]
+            finding = check(Settings(server=server), "TLS", host=server.get("host", "127.0.0.1"))  # type: ignore[arg-type]
             assert finding and finding.state == state
+
+
+def test_what_options_of_serve_made_of_it() -> None:
+    """Its configuration here says nothing of TLS and of an address; the running one does."""
+    finding = check(Settings(), "TLS", base="https://localhost:4000", host="0.0.0.0")
+    assert finding == Finding("ok", "TLS", "on, at https://localhost:4000")
+    finding = check(Settings(), "TLS", host="0.0.0.0")
+    assert finding and finding.state == "warn" and "a proxy in front" in finding.found

@@ -1,0 +1,3 @@
+from tests.upstream.plugin import upstream_certificate
+
+__all__ = ["upstream_certificate"]
