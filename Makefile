@@ -12,15 +12,19 @@ ifneq ($(shell [ -e $(VENV)/pyvenv.cfg ] && ! grep -qF '$(CURDIR)/$(VENV)' $(VEN
 BUILDS += moved
 endif
 
-.PHONY: moved help run test lint bench prices lock clean
+.PHONY: moved help run test lint bench clients conformance llmock prices lock lock-clients clean
 
 help:
 	@echo 'make run     start the gateway here      ARGS="--port 4001 --data-dir DIR", see: make run ARGS=--help'
 	@echo 'make test    run the tests               ARGS="tests/proxy/storage -k pool"'
 	@echo 'make lint    style, types, import rules'
 	@echo 'make bench   measure against nginx       ARGS="--only plain --rounds 4"; needs nginx, wrk, openssl'
+	@echo 'make clients      client libraries through it         ARGS="--only langchain"; downloads them first'
+	@echo 'make conformance  tests of openai-python through it   needs OpenAI'"'"'s OpenAPI document: docs/testing.md'
+	@echo 'make llmock       it as a client of a provider that breaks'
 	@echo 'make prices  price book from genai-prices'
 	@echo 'make lock    renew the lock files        needs uv; LOCK_ARGS=--upgrade for newer versions'
+	@echo 'make lock-clients  renew the lock files of make clients, conformance, llmock; LOCK=langchain for one'
 	@echo 'make clean   remove what was built; the data in .synapscale stays'
 	@echo
 	@echo 'PYTHON=/path/to/python3.13 chooses the Python for $(VENV).'
@@ -39,6 +43,16 @@ lint: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	@exec $(BIN)/python -m bench.run $(ARGS)
 
+# Environments of their own in .clients/; what they measure and need: docs/testing.md
+clients: $(VENV)/.installed-dev
+	@exec $(BIN)/python -m tests.clients.run $(ARGS)
+
+conformance: $(VENV)/.installed-dev
+	@exec $(BIN)/python -m tests.clients.conformance.compare $(ARGS)
+
+llmock: $(VENV)/.installed-dev
+	@exec $(BIN)/python -m tests.clients.verdict $(ARGS)
+
 prices: $(VENV)/.installed-dev
 	@exec $(BIN)/python -m pricing.data.convert $(ARGS)
 
@@ -51,8 +65,18 @@ lock:
 	echo 'setuptools>=80' | $(COMPILE) --output-file requirements.lock
 	echo 'setuptools>=80' | $(COMPILE) --extra dev --output-file requirements-dev.lock
 
+# LOCK names what `make lock-clients` renews.
+LOCK ?= $(basename $(notdir $(wildcard tests/clients/locks/*.in)))
+
+lock-clients: $(VENV)/.installed-dev
+	@command -v $(UV) >/dev/null || { echo 'make lock-clients needs uv: pip install uv, or UV=/path/to/uv'; exit 1; }
+	set -e; for name in $(LOCK); do UV_CUSTOM_COMPILE_COMMAND='make lock-clients' $(UV) pip compile --quiet --universal \
+	    --python-version 3.11 --generate-hashes --no-emit-index-url $(LOCK_ARGS) tests/clients/locks/$$name.in \
+	    --output-file tests/clients/locks/$$name.txt; done
+	$(BIN)/python -m tests.clients.environments
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .clients build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment with the development tools serves `make run` as well: it is not thrown away for a smaller one.
