@@ -105,8 +105,8 @@ class Attempt:
     """`begin` once; `ended` is called once, unless `begin` raises."""
 
     __slots__ = ("_attempt_id", "_body", "_cancelled", "_channel", "_desks", "_ended", "_facts", "_fields", "_held", "_loop", "_meter",
-                 "_number", "_outgoing", "_progress", "_pump", "_rated", "_release", "_request", "_request_id", "_spawn", "_started",
-                 "_stub", "_then", "_usage", "way")  # fmt: skip
+                 "_number", "_outgoing", "_progress", "_pump", "_rated", "_release", "_request", "_request_id", "_shows_cost", "_spawn",
+                 "_started", "_stub", "_then", "_usage", "way")  # fmt: skip
 
     def __init__(
         self,
@@ -245,6 +245,7 @@ class Attempt:
             if found.outcome != "ok" and clean is not None:
                 body = clean(body)
             self._body = body
+            self._shows_cost = self._request.usage_include and found.outcome == "ok"
             self._reckon(found, self._deliver)
             return
         if status in (401, 403) and self.way.candidate.own is None:
@@ -261,7 +262,7 @@ class Attempt:
     def _deliver(self) -> None:
         progress = self._progress
         head = head_for(self._facts, progress.headers, self._rated)
-        body = self._body if not self._request.usage_include else self._annotate(self._body, self._usage)
+        body = self._annotate(self._body, self._usage) if self._shows_cost else self._body
         self._channel.answer(progress.status or 502, head, body)
         self._ended(_SERVED)
 
@@ -342,6 +343,8 @@ class Attempt:
 
     def _settle(self, found: Found, then: Callable[[], None]) -> None:
         """`then` when Redis or the spool has the event: only after this may the client see the end."""
+        if not self._held:
+            return  # cut short while it was counted
         usage, source, outcome, raw_usage, error_code, unreadable = found
         self._usage = usage
         fields, progress, started = self._fields, self._progress, self._started
