@@ -57,6 +57,42 @@ BURST = [_SSE_HEAD, *(framed(chunk(f"word{i} ")) for i in range(CHUNKS)), _TAIL]
 PACED = framed(chunk("word "))
 
 
+def whole(body: dict[str, object]) -> bytes:
+    text = json.dumps(body, separators=(",", ":")).encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-request-id: req_bench\r\ncontent-length: %d\r\n\r\n%b"
+    return head % (len(text), text)
+
+
+def event(name: str, **fields: object) -> bytes:
+    text = json.dumps({"type": name, **fields}, separators=(",", ":"))
+    return framed(f"event: {name}\ndata: {text}\n\n".encode())
+
+
+_RESPONSE: dict[str, object] = {
+    "id": "resp_bench", "object": "response", "status": "completed", "model": "bench", "store": False,
+    "output": [{"id": "msg_bench", "type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "hello " * 20}]}],
+    "usage": {
+        "input_tokens": 20, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": CHUNKS,
+        "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 20 + CHUNKS,
+    },
+}  # fmt: skip
+_PLAIN_USAGE = {"prompt_tokens": 20, "total_tokens": 20}
+# By the end of the path.
+OTHERS = {
+    b"/embeddings": whole(
+        {"object": "list", "model": "bench", "data": [{"index": 0, "embedding": "AAAA" * 2048}], "usage": _PLAIN_USAGE}
+    ),
+    b"/moderations": whole({"id": "modr-bench", "model": "bench", "results": [{"flagged": False}]}),
+    b"/responses": whole(_RESPONSE),
+}  # fmt: skip
+RESPONSES_STREAM = [
+    _SSE_HEAD,
+    event("response.created", response=_RESPONSE | {"status": "in_progress", "output": [], "usage": None}, sequence_number=0),
+    *(event("response.output_text.delta", delta=f"word{i} ", sequence_number=i + 1) for i in range(CHUNKS)),
+    event("response.completed", response=_RESPONSE, sequence_number=CHUNKS + 1) + b"0\r\n\r\n",
+]
+
+
 class Upstream(asyncio.Protocol):
     stats = {"requests": 0, "chunks": 0}
 
@@ -85,8 +121,13 @@ class Upstream(asyncio.Protocol):
             self.transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text))
             return
         self.stats["requests"] += 1
-        if b'"stream":true' not in body:
-            self.transport.write(WHOLE)
+        path = head.split(b" ", 2)[1]
+        streams = b'"stream":true' in body
+        if path.endswith(b"/responses") and streams:
+            for piece in RESPONSES_STREAM:
+                self.transport.write(piece)
+        elif not streams:
+            self.transport.write(OTHERS.get(path[path.rfind(b"/") :], WHOLE))
         elif b'"held"' in body:
             self.transport.write(_SSE_HEAD + PACED)  # and nothing more
         elif b'"paced"' in body:

@@ -61,6 +61,16 @@ http {{
 """
 
 
+# Compact JSON, as OpenAI's own SDKs send it.
+SURFACES = (
+    ("responses", "/responses", '{"model":"bench","input":"What is the capital of France, and why?","store":false}'),
+    ("resp. stream", "/responses", '{"model":"bench","input":"What is the capital of France?","store":false,"stream":true}'),
+    ("completions", "/completions", '{"model":"bench","prompt":"The capital of France is","max_tokens":50}'),
+    ("embeddings", "/embeddings", '{"model":"bench","input":"The capital of France is Paris","encoding_format":"base64"}'),
+    ("moderations", "/moderations", '{"model":"bench","input":"The capital of France is Paris"}'),
+)
+
+
 def wait_port(port: int, timeout_s: float = 60) -> None:
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
@@ -84,7 +94,7 @@ def running(*argv: str, env: dict[str, str] | None = None, log: Path) -> Iterato
                 process.kill()
 
 
-def wrk(folder: Path, port: int, body: str, key: str, seconds: float, connections: int = CONNECTIONS) -> int:
+def wrk(folder: Path, port: int, path: str, body: str, key: str, seconds: float, connections: int = CONNECTIONS) -> int:
     """Completed requests; anything but 2xx ends the run."""
     script = folder / "post.lua"
     script.write_text(
@@ -100,7 +110,7 @@ def wrk(folder: Path, port: int, body: str, key: str, seconds: float, connection
         "20s",
         "-s",
         str(script),
-        f"http://127.0.0.1:{port}/v1/chat/completions",
+        f"http://127.0.0.1:{port}/v1{path}",
     ]
     text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in text:
@@ -132,6 +142,7 @@ def closed_loop(
     cases: dict[str, tuple[int, str]],
     rounds: int,
     per: str,
+    path: str,
 ) -> dict[str, dict[str, float]]:
     """µs of CPU per request (or per chunk) of every group of each case, rounds interleaved."""
     seen: dict[str, dict[str, list[float]]] = {case: {} for case in cases}
@@ -141,7 +152,7 @@ def closed_loop(
             group = Group(groups[case])
             chunks = stats()["chunks"]
             group.start()
-            count = wrk(folder, port, body, key, 6 if paced else 1, 200 if paced else CONNECTIONS)
+            count = wrk(folder, port, path, body, key, 6 if paced else 1, 200 if paced else CONNECTIONS)
             time.sleep(0.4)  # the worker's share comes a moment later
             spent = group.stop()
             if per == "chunk":
@@ -201,9 +212,9 @@ def rows_in_ledger(folder: Path) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--only", choices=["plain", "stream", "paced", "tls", "latency", "memory"], nargs="*")
+    parser.add_argument("--only", choices=["plain", "stream", "paced", "tls", "surfaces", "latency", "memory"], nargs="*")
     options = parser.parse_args()
-    only = set(options.only or ["plain", "stream", "paced", "tls", "latency", "memory"])
+    only = set(options.only or ["plain", "stream", "paced", "tls", "surfaces", "latency", "memory"])
     for tool in ("nginx", "wrk", "openssl"):
         if shutil.which(tool) is None:
             sys.exit(f"`make bench` needs {tool} on the PATH (Debian: apt install nginx-light wrk openssl)")
@@ -252,8 +263,11 @@ def main() -> None:
         result: dict[str, object] = {}
         before = stats()["requests"]
 
-        def compare(name: str, model: str, stream: bool, nginx_port: int, rounds: int, per: str = "request") -> None:
-            body = body_of(model, stream)
+        def compare(
+            name: str, model: str, stream: bool, nginx_port: int, rounds: int, per: str = "request", *,
+            path: str = "/chat/completions", body: str = "",
+        ) -> None:  # fmt: skip
+            body = body or body_of(model, stream)
             found = closed_loop(
                 folder,
                 key,
@@ -261,6 +275,7 @@ def main() -> None:
                 {"nginx": (nginx_port, body), "gateway": (GATEWAY, body)},
                 rounds,
                 per,
+                path,
             )
             base, mine = found["nginx"]["nginx"], found["gateway"]
             whole = sum(mine.values())
@@ -286,6 +301,9 @@ def main() -> None:
         if "tls" in only:
             compare("https", "bench-tls", False, NGINX_TLS, options.rounds)
             compare("https stream", "bench-tls", True, NGINX_TLS, options.rounds)
+        if "surfaces" in only:
+            for name, path, body in SURFACES:
+                compare(name, "bench", False, NGINX, options.rounds, path=path, body=body)
         if "latency" in only:  # last: a fixed rate
             found = open_loop(key)
             result["latency_ms_500rps"] = found

@@ -36,6 +36,7 @@ class ApiContext:
     shards: int = 1
     global_keys: frozenset[str] = frozenset()
     keyless: frozenset[str] = frozenset()
+    body_timeout_s: float = 30.0
 
     def new_id(self) -> UUID:
         return uuid7(self.clock.now_ms())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import TypeVar
@@ -10,6 +11,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import ValidationError
 
+from proxy.api.context import API_CONTEXT
 from proxy.api.schema import Part
 from proxy.wire.ids import from_wire
 from proxy.wire.refusals import Reason, Refused
@@ -85,11 +87,16 @@ async def _read(request: web.Request) -> bytes:
         raise _too_large()
     chunks: list[bytes] = []
     size = 0
-    while chunk := await request.content.readany():
-        size += len(chunk)
-        if size > MAX_BODY_BYTES:
-            raise _too_large()
-        chunks.append(chunk)
+    limit_s = request.app[API_CONTEXT].body_timeout_s
+    try:
+        async with asyncio.timeout(limit_s):
+            while chunk := await request.content.readany():
+                size += len(chunk)
+                if size > MAX_BODY_BYTES:
+                    raise _too_large()
+                chunks.append(chunk)
+    except TimeoutError:
+        raise Refused(Reason.REQUEST_TIMEOUT, f"The body did not arrive within {limit_s:g} s.") from None
     return b"".join(chunks)
 
 

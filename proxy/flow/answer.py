@@ -15,6 +15,7 @@ from proxy.outbound.sink import Broken, Headers
 from proxy.wire.refusals import Reason, Refused
 
 _top_level = msgspec.json.Decoder(dict[str, Raw])
+_NULL = Raw(b"null")
 
 
 class Facts(NamedTuple):
@@ -51,6 +52,15 @@ def refusal_head(refusal: Refused, request_id: bytes) -> bytes:
     return lines + "".join(f"{name}: {value}\r\n" for name, value in refusal.headers().items()).encode()
 
 
+def is_text(body: bytes) -> bool:
+    """Some compress without saying so."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def instead_of_unread(headers: Headers, provider: str, status: int) -> tuple[Headers, bytes]:
     """An error that is compressed or too large is not read, so nobody knows whether it names our account: it stays here."""
     kept = [pair for pair in headers if pair[0] not in (b"content-type", b"content-encoding")]
@@ -67,15 +77,27 @@ def error_event(refusal: Refused) -> bytes:
 
 
 def with_cost(body: bytes, rated: Rated) -> bytes:
-    """`usage.cost` in USD, for a client that sent `usage: {"include": true}`; null where no price is known."""
+    """`usage.cost` in USD, for a client that sent `usage: {"include": true}`; null where no price is known.
+
+    `body`: an answer, or an event's data. Events of the Responses API have the answer, and so its usage, in `response`.
+    """
+    cost = Raw(format_usd(rated.list_pusd).encode() if rated.priced else b"null")
     try:
         top = _top_level.decode(body)
-        usage = _top_level.decode(top.get("usage", Raw(b"{}")))
+        response = top.get("response", _NULL)
+        if bytes(response).startswith(b"{"):
+            top["response"] = Raw(_with_usage_cost(_top_level.decode(response), cost))
+            return msgspec.json.encode(top)
+        return _with_usage_cost(top, cost)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body
-    usage["cost"] = Raw(format_usd(rated.list_pusd).encode() if rated.priced else b"null")
-    top["usage"] = Raw(msgspec.json.encode(usage))
-    return msgspec.json.encode(top)
+
+
+def _with_usage_cost(answer: dict[str, Raw], cost: Raw) -> bytes:
+    usage = answer.get("usage", _NULL)
+    fields = {} if bytes(usage) == b"null" else _top_level.decode(usage)
+    answer["usage"] = Raw(msgspec.json.encode({**fields, "cost": cost}))
+    return msgspec.json.encode(answer)
 
 
 _BROKEN: dict[Broken, tuple[Reason, str]] = {

@@ -19,6 +19,7 @@ from proxy.flow.answer import (
     broken_refusal,
     head_for,
     instead_of_unread,
+    is_text,
     refusal_head,
     truncated_refusal,
     with_cost,
@@ -251,7 +252,7 @@ class Attempt:
         if status in (401, 403) and self.way.candidate.own is None:
             log.warning("the provider %s refuses the global key: HTTP %s", self.way.route.provider.name, status)
         headers = progress.headers
-        if progress.oversized or (clean is not None and is_encoded(headers)):
+        if progress.oversized or (clean is not None and (is_encoded(headers) or not is_text(body))):
             headers, body = instead_of_unread(headers, self.way.route.provider.name, status)
         elif clean is not None:
             body = clean(body)

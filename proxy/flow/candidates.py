@@ -23,8 +23,11 @@ class Candidate(NamedTuple):
     account: Literal["own", "ours"]
 
 
-def candidates(principal: Principal, llm: Llm, global_keys: Collection[str], now: datetime) -> list[Candidate]:
-    """In order of preference; the key policy of the workspace decides per provider.
+def candidates(
+    principal: Principal, llm: Llm, global_keys: Collection[str], now: datetime, *, tied: bool = False
+) -> list[Candidate]:
+    """In order of preference; the key policy of the workspace decides per provider. `tied`: the request goes where what it
+    names lies, so every key that the policy does not forbid is one, not only the first.
 
     Raises `Refused` where no route has a key that the policy allows.
     """
@@ -35,11 +38,10 @@ def candidates(principal: Principal, llm: Llm, global_keys: Collection[str], now
             found.append(Candidate(route, None, "global", "ours"))
             continue
         policy = principal.key_policy
-        own = None if policy == "global_only" else own_credential(principal, provider.name, now)
-        if own is not None:
-            found.append(Candidate(route, own, own.scope, "own"))
+        owns = [] if policy == "global_only" else own_credentials(principal, provider.name, now)
+        found += [Candidate(route, own, own.scope, "own") for own in (owns if tied else owns[:1])]
         # Under own_else_global an own key excludes the global one: its refusal is an error, not a change of payer.
-        may_use_global = policy in ("global_only", "own_then_global") or (policy == "own_else_global" and own is None)
+        may_use_global = policy != "own_only" and (policy != "own_else_global" or tied or not owns)
         if may_use_global and provider.name in global_keys:
             found.append(Candidate(route, None, "global", "ours"))
     if not found:
@@ -54,10 +56,11 @@ def candidates(principal: Principal, llm: Llm, global_keys: Collection[str], now
     return found
 
 
-def own_credential(principal: Principal, provider: str, now: datetime) -> OwnCredential | None:
-    """The user's own goes before the workspace's; an expired one does not count."""
-    for scope in ("user", "workspace"):
-        for own in principal.own_credentials:
-            if own.scope == scope and own.provider == provider and (own.expires_at is None or own.expires_at > now):
-                return own
-    return None
+def own_credentials(principal: Principal, provider: str, now: datetime) -> list[OwnCredential]:
+    """The user's own go before the workspace's; an expired one does not count."""
+    return [
+        own
+        for scope in ("user", "workspace")
+        for own in principal.own_credentials
+        if own.scope == scope and own.provider == provider and (own.expires_at is None or own.expires_at > now)
+    ]

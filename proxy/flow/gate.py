@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -9,7 +10,9 @@ from proxy.flow.answer import refusal_head
 from proxy.flow.ties import Mints
 from proxy.objects.kinds import Minted
 from proxy.relay.client_channel import ClientChannel
-from proxy.wire.refusals import Refused
+from proxy.wire.refusals import Reason, Refused
+
+log = logging.getLogger(__name__)
 
 
 class Spawn(Protocol):
@@ -33,7 +36,8 @@ class GatedChannel:
         self._is_open = True
         self._behind: list[Callable[[], None]] = []
         self._behind_bytes = 0
-        self._is_stream = False
+        self._has_started = False
+        self._is_events = False
         self._is_refused = False
         self._through: Callable[[], None] = _nothing
 
@@ -47,14 +51,16 @@ class GatedChannel:
         self._channel.set_listener(on_gone, on_pause, on_resume)
 
     def start(self, status: int, head: bytes, *, length: int | None, events: bool = False) -> None:
-        self._is_stream = events
+        self._has_started, self._is_events = True, events
         self._channel.start(status, head, length=length, events=events)
 
     def write(self, data: bytes) -> None:
-        self._pass(self._mints.see(data), lambda: self._channel.write(data), len(data))
+        found = self._mints.see(data) if self._is_events else self._mints.of_unread(data)
+        self._pass(found, lambda: self._channel.write(data), len(data))
 
     def finish(self, last: bytes = b"") -> None:
-        self._pass(self._mints.of_end(last), lambda: self._channel.finish(last), len(last))
+        found = self._mints.of_end(last if self._is_events else b"")
+        self._pass(found, lambda: self._channel.finish(last), len(last))
 
     def answer(self, status: int, head: bytes, body: bytes) -> None:
         self._pass(self._mints.of_body(body), lambda: self._channel.answer(status, head, body), len(body))
@@ -100,6 +106,11 @@ class GatedChannel:
             await self._mints.record(found)
         except Refused as refusal:
             self._refuse(refusal)
+        except Exception:
+            log.exception("the ids of an answer were not recorded by a bug")
+            self._refuse(
+                Refused(Reason.BUG, "Internal error. Please try again, and report the request id if it stays.")
+            )
         self._is_open = True
         while self._behind and self._is_open:
             self._behind.pop(0)()
@@ -108,11 +119,12 @@ class GatedChannel:
 
     def _refuse(self, refusal: Refused) -> None:
         """The answer must not be given: its ids could be anybody's afterwards."""
-        self._behind = [self._end] if self._end in self._behind else []
+        is_last_behind = self._through is not _nothing  # perhaps as one that brings ids itself
+        self._behind = [self._end] if is_last_behind else []
         if self._is_refused:
             return
         self._is_refused = True
-        if self._is_stream:
+        if self._has_started:
             self._channel.abort()
         else:
             self._channel.answer(refusal.status, refusal_head(refusal, self._request_id), refusal.body())

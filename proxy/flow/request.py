@@ -108,9 +108,18 @@ class RequestFlow:
         """Whether `tie` has to be asked."""
         return may_tie(surface, raw)
 
-    async def tie(self, principal: Principal, surface: str, raw: bytes) -> Ties:
+    async def tie(self, token: str, principal: Principal, surface: str, raw: bytes) -> Ties:
         """What ties a request to an account at a provider. Raises `Refused`."""
-        return await tie(self.objects, principal, surface, raw) if may_tie(surface, raw) else FREE
+        if not may_tie(surface, raw):
+            return FREE
+        try:
+            return await tie(self.objects, principal, surface, raw)
+        except Refused as refusal:
+            # Whether it is there hangs on the keys that the caller may use, and another process may have changed those.
+            if refusal.status != 404 or (behind := await self.behind(principal)) is None:
+                raise
+        await self.refresh(principal, behind)
+        return await tie(self.objects, await self.authenticate(token), surface, raw)
 
     async def behind(self, principal: Principal) -> AdmitReply | None:
         """What `admit` would say to the epochs of this process; None: they are not behind. Raises `Refused`."""
@@ -129,8 +138,14 @@ class RequestFlow:
         return AdmitReply("stale", 0, workspace_epoch, global_epoch)
 
     def start(
-        self, request: ClientRequest, token: str, principal: Principal, channel: LiveChannel, started: float,
-        done: Callable[[Refused | None], None], ties: Ties = FREE,
+        self,
+        request: ClientRequest,
+        token: str,
+        principal: Principal,
+        channel: LiveChannel,
+        started: float,
+        done: Callable[[Refused | None], None],
+        ties: Ties = FREE,
     ) -> Exchange:
         """`done` is called once: the client has its answer, or has left (None), or is to be refused.
 
@@ -222,7 +237,7 @@ class Exchange:
         try:
             self._begin_attempt()
         except Refused as refusal:
-            if refusal.reason in _FROM_THE_CACHE:
+            if refusal.reason in _FROM_THE_CACHE or self._ties.accounts is not None:
                 # Refused before any `admit`, so nobody has compared epochs: perhaps it is allowed by now.
                 self._flow.spawn(self._ask_again(refusal), "ask whether a refusal is still right")
             else:
@@ -239,8 +254,8 @@ class Exchange:
     def _begin_attempt(self) -> None:
         flow, request, principal, failed = self._flow, self._request, self.principal, self._failed
         catalog = flow.catalog.current
-        ways = flow.ways.find(principal, catalog, request.llm, request.surface)
         ties = self._ties
+        ways = flow.ways.find(principal, catalog, request.llm, request.surface, tied=ties.accounts is not None)
         if ties.accounts is not None:
             ways = [way for way in ways if ties.allow(way.candidate)]
             if not ways:

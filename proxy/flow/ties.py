@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from proxy.flow.candidates import Candidate
 from proxy.identity.principal import Principal
 from proxy.objects.kinds import Account, Minted
-from proxy.objects.minted import StreamMints, chat_may_mint, minted
+from proxy.objects.minted import SURFACES, StreamMints, chat_may_mint, minted
 from proxy.objects.objects import Objects
 from proxy.objects.owner import reachable
 from proxy.objects.references import may_refer, references
@@ -17,6 +18,7 @@ from proxy.wire.refusals import Reason, Refused
 
 # Surfaces whose items have ids of their own.
 _WITH_ITEMS = frozenset(["responses"])
+_OWN_ID = re.compile(rb'\s*\{\s*"id"\s*:\s*"([A-Za-z0-9][A-Za-z0-9_.:-]{0,254}[A-Za-z0-9_-])"')
 
 
 class Ties(NamedTuple):
@@ -77,7 +79,7 @@ def not_there(llm: str) -> Refused:
 class Mints:
     """The ids that one attempt's answer brings: recorded before the client sees them."""
 
-    __slots__ = ("_account", "_lasting", "_objects", "_stream", "_surface", "_workspace_id")
+    __slots__ = ("_account", "_has_begun", "_lasting", "_objects", "_stream", "_surface", "_workspace_id")
 
     def __init__(self, objects: Objects, principal: Principal, way: Candidate, surface: str, *, lasting: bool) -> None:
         self._objects = objects
@@ -86,6 +88,7 @@ class Mints:
         self._surface = surface
         self._lasting = lasting
         self._stream = StreamMints(lasting=lasting)
+        self._has_begun = False
 
     def see(self, block: bytes) -> list[Minted]:
         """Of whole frames that are about to pass: what must be recorded before they do."""
@@ -97,6 +100,15 @@ class Mints:
 
     def of_body(self, body: bytes) -> list[Minted]:
         return minted(body, surface=self._surface, lasting=self._lasting)
+
+    def of_unread(self, piece: bytes) -> list[Minted]:
+        """Of a body too large to hold, or compressed, piece by piece: the object's own id, where it begins with it."""
+        if self._has_begun:
+            return []
+        self._has_begun = True
+        begins = _OWN_ID.match(piece)
+        kind = SURFACES.get(self._surface, "completion")
+        return [] if begins is None else [Minted(kind, begins[1].decode(), lasting=self._lasting)]
 
     async def record(self, found: Iterable[Minted]) -> None:
         """Raises `Refused` where they cannot be kept: the client must then not see them."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from typing import NamedTuple
 
+from proxy.catalog.route import Provider
 from proxy.flow.candidates import Candidate
 from proxy.identity.principal import OwnCredential, Principal
 from proxy.metering.reading import UsageReader
@@ -28,6 +29,8 @@ from proxy.wire.splice import upstream_body
 
 log = logging.getLogger(__name__)
 ECHO = "echo"
+# Of calls that make no llm speak: what they ask for lies ready.
+_OBJECT_S = 60.0
 _ALWAYS = [(b"content-type", b"application/json"), (b"user-agent", b"synapscale-gateway")]
 
 
@@ -55,6 +58,13 @@ class Outgoing(NamedTuple):
     body: bytes
     strip_usage_chunk: bool
     clean: Callable[[bytes], bytes] | None  # takes the key, and our account, out of the provider's errors
+
+
+class ObjectCall(NamedTuple):
+    """One call about what lies at a provider, ready to start."""
+
+    start: StartCall
+    clean: Callable[[bytes], bytes] | None  # as of `Outgoing`
 
 
 class Upstreams:
@@ -118,10 +128,34 @@ class Upstreams:
             data = to.request(headers, body)
         except BadHeader as wrong:
             raise Refused(Reason.BAD_HTTP, f"A header cannot be passed on: {wrong}.") from None
-        return Outgoing(partial(self._start, to.origin, data), body, strip, clean)
+        return Outgoing(partial(self._start, self._timeouts, to.origin, data), body, strip, clean)
 
-    def _start(self, origin: Origin, data: bytes, sink: Sink) -> UpstreamCall:
-        timeouts = self._timeouts
+    def object_call(
+        self, provider: Provider, own: OwnCredential | None, principal: Principal, method: str, path: str,
+        forward_headers: Sequence[tuple[bytes, bytes]],
+    ) -> ObjectCall:  # fmt: skip
+        """`path`: below the base_url, built by the dialect, with its query. Raises `Refused` where the key cannot be used."""
+        dialect = DIALECTS[provider.dialect]
+        key = self.global_keys[provider.name] if own is None else self._open(own, principal)
+        headers = _key_headers(dialect, provider.name, key) if key or own is not None else []
+        clean: Callable[[bytes], bytes] | None
+        if own is not None:
+            headers += forward_headers
+            clean = partial(_without, key.encode())
+        else:
+            headers += [_of_workspace(header, principal) for header in forward_headers]
+            clean = partial(dialect.clean_error, key=key) if key else None
+        origin, base = split_base_url(provider.base_url)
+        try:
+            to = target(origin, method, base + path, [(b"user-agent", b"synapscale-gateway")])
+            data = to.request(headers, b"" if method == "POST" else None)
+        except BadHeader as wrong:
+            raise Refused(Reason.BAD_HTTP, f"A header cannot be passed on: {wrong}.") from None
+        waits = self._timeouts
+        waits = Timeouts(waits.connect_s, min(waits.first_byte_s, _OBJECT_S), min(waits.idle_s, _OBJECT_S))
+        return ObjectCall(partial(self._start, waits, origin, data), clean)
+
+    def _start(self, timeouts: Timeouts, origin: Origin, data: bytes, sink: Sink) -> UpstreamCall:
         return self._pool.call(
             origin, data, sink, connect_timeout_s=timeouts.connect_s, idle_timeout_s=timeouts.idle_s,
             first_byte_timeout_s=timeouts.first_byte_s,

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pricing.price import PriceVersion, Unpriced
 from pricing.rate import in_force
+from proxy.admission.places import Place, Places
 from proxy.catalog.route import Llm, Provider, Route
 from proxy.catalog.snapshot import Catalog
 from proxy.flow.answer import head_of_way
@@ -37,6 +38,7 @@ class Way:
     price: PriceVersion | Unpriced
     until_ms: int
     announcement: PlainAnnouncement | None  # at that price
+    place: Place
 
     @property
     def route(self) -> Route:
@@ -60,11 +62,17 @@ class Ways:
     def __init__(self, upstreams: Upstreams, clock: Clock) -> None:
         self._upstreams = upstreams
         self._clock = clock
-        self._kept: dict[tuple[int, str, str], _Kept] = {}
+        self.places = Places()  # without a bound, until a gateway gives one
+        self._kept: dict[tuple[int, str, str, bool], _Kept] = {}
 
-    def find(self, principal: Principal, catalog: Catalog, llm_name: str, surface: str) -> list[Way]:
-        """In order of preference. Raises `Refused`: no such llm, not for this key, no provider key."""
-        key = (principal.key_id.int, llm_name, surface)
+    def find(
+        self, principal: Principal, catalog: Catalog, llm_name: str, surface: str, *, tied: bool = False
+    ) -> list[Way]:
+        """In order of preference. `tied`: by every key that may be used, for who goes where something lies.
+
+        Raises `Refused`: no such llm, not for this key, no provider key.
+        """
+        key = (principal.key_id.int, llm_name, surface, tied)
         kept = self._kept.get(key)
         if (
             kept is not None
@@ -73,18 +81,20 @@ class Ways:
             and self._clock.now_ms() < kept.until_ms
         ):
             return kept.ways
-        ways, until_ms = self._work_out(principal, catalog, llm_name, surface)
+        ways, until_ms = self._work_out(principal, catalog, llm_name, surface, tied)
         if len(self._kept) >= WAYS_MOST:
             self._kept.clear()
         self._kept[key] = _Kept(principal, catalog, until_ms, ways)
         return ways
 
-    def _work_out(self, principal: Principal, catalog: Catalog, llm_name: str, surface: str) -> tuple[list[Way], int]:
+    def _work_out(
+        self, principal: Principal, catalog: Catalog, llm_name: str, surface: str, tied: bool
+    ) -> tuple[list[Way], int]:
         now = self._clock.now()
         changes = [own.expires_at for own in principal.own_credentials if own.expires_at is not None]
         llm = usable_llm(catalog, principal, llm_name)
         ways = []
-        for candidate in having(surface, candidates(principal, llm, self._upstreams.global_keys, now), llm):
+        for candidate in having(surface, candidates(principal, llm, self._upstreams.global_keys, now, tied=tied), llm):
             route = candidate.route
             changes += _price_changes(route)
             price = in_force(route.prices, now)
@@ -97,6 +107,7 @@ class Ways:
                     price,
                     0,
                     plain_announcement(price, candidate.account),
+                    self.places.of(route.provider.name, stalls=route.provider.dialect != ECHO),
                 )
             )
         until_ms = min((int(change.timestamp() * 1000) for change in changes if change > now), default=1 << 62)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from proxy.ingress.head import Head
 from proxy.server.connection import Limits
@@ -22,7 +22,7 @@ async def read_body(request: web.BaseRequest, head: Head, limits: Limits) -> byt
     limit = limits.max_body_bytes
     if head.content_length and int(head.content_length) > limit:
         raise _too_large(limit)
-    if head.expect:
+    if head.expect and request.version >= HttpVersion11:  # RFC 9110 section 10.1.1: ignored before
         _expect(request, head.expect)
     content = request.content
     try:

@@ -16,6 +16,7 @@ from proxy.ingress.body import read_body
 from proxy.ingress.head import Head
 from proxy.server.channel import HttpChannel
 from proxy.server.connection import ClientConnection, Limits
+from proxy.server.cors import Cors
 from proxy.server.front import FrontConnection
 from proxy.server.request_head import RawHeaders
 from proxy.telemetry.clock import Clock
@@ -37,10 +38,16 @@ class Surface(NamedTuple):
 
 
 class Load:
-    """Requests in flight on this gateway, over all surfaces."""
+    """Requests in flight on this gateway, over all surfaces.
+
+    `body_bytes`: of their bodies, from when they are waited for until the answer's end: another attempt may need them.
+    `is_tight`: memory is short.
+    """
 
     def __init__(self) -> None:
         self.in_flight = 0
+        self.body_bytes = 0
+        self.is_tight = False
 
 
 class _Sent(web.StreamResponse):
@@ -69,7 +76,7 @@ class SurfaceIngress:
 
     def __init__(
         self, surface: Surface, flow: RequestFlow, load: Load, limits: Limits, clock: Clock, metrics: Metrics,
-        draining: Callable[[], bool],
+        draining: Callable[[], bool], cors: Cors,
     ) -> None:  # fmt: skip
         self.request_line = f"POST {surface.path} HTTP/1.1\r\n".encode()
         self._surface = surface
@@ -79,12 +86,15 @@ class SurfaceIngress:
         self._clock = clock
         self._metrics = metrics
         self._draining = draining
+        self._cors = cors
         self._loop = asyncio.get_running_loop()
         self._kept, self._closed = _Sent(True), _Sent(False)
 
     # ---- by the front
 
     def read_head(self, headers: RawHeaders) -> Head | None:
+        if self._cors and any(name.lower() == b"origin" for name, _ in headers):
+            return None  # a page's requests are not the plain ones
         try:
             head = Head(headers)
         except Refused:
@@ -95,8 +105,18 @@ class SurfaceIngress:
     def knows(self, head: Head) -> bool:
         return self._flow.peek(head.digest) is not None
 
+    def make_room(self, length: int) -> bool:
+        load = self._load
+        if load.body_bytes + length > self._limits.max_bodies_bytes:
+            return False
+        load.body_bytes += length
+        return True
+
+    def give_back(self, length: int) -> None:
+        self._load.body_bytes -= length
+
     def begin(self, connection: FrontConnection, head: Head, body: bytes) -> None:
-        answer = self._enter(connection)
+        answer = self._enter(connection, len(body))
         try:
             self._admit_one_more()
             principal = self._flow.peek(head.digest)
@@ -115,21 +135,23 @@ class SurfaceIngress:
             answer.failed()
 
     def refuse(self, connection: FrontConnection, refusal: Refused) -> None:
-        answer = self._enter(connection)
+        answer = self._enter(connection, 0)
         answer.channel.keep_alive = False  # what is left of the request must not be taken for the next one
         answer.done(refusal)
 
-    def _enter(self, connection: FrontConnection) -> _Answer:
-        self._load.in_flight += 1
-        channel = HttpChannel(connection, http11=True, keep_alive=not self._draining())
-        return _Answer(self, connection, channel, uuid7(self._clock.now_ms()), self._loop.time())
+    def _enter(self, connection: FrontConnection, body_bytes: int) -> _Answer:
+        load = self._load
+        load.in_flight += 1
+        load.body_bytes += body_bytes
+        channel = HttpChannel(connection, http11=True, keep_alive=not (load.is_tight or self._draining()))
+        return _Answer(self, connection, channel, uuid7(self._clock.now_ms()), self._loop.time(), body_bytes)
 
     async def _begin_slowly(self, answer: _Answer, head: Head, body: bytes) -> None:
         """Where a store has to be asked before the flow is."""
         try:
             principal = await self._flow.authenticate(head.token)
             request = self._read(body, head, answer.request_id)
-            ties = await self._flow.tie(principal, self._surface.name, body)
+            ties = await self._flow.tie(head.token, principal, self._surface.name, body)
             self._flow.start(request, head.token, principal, answer.channel, answer.started, answer.done, ties)
         except Refused as refusal:
             answer.done(refusal)
@@ -142,18 +164,26 @@ class SurfaceIngress:
     async def handle(self, request: web.BaseRequest, connection: ClientConnection) -> web.StreamResponse:
         started = self._loop.time()
         request_id = uuid7(self._clock.now_ms())
-        channel = HttpChannel(
-            connection, http11=request.version >= HttpVersion11, keep_alive=request.keep_alive and not self._draining()
-        )
-        self._load.in_flight += 1
+        load = self._load
+        stays = request.keep_alive and not (load.is_tight or self._draining())
+        channel = HttpChannel(connection, http11=request.version >= HttpVersion11, keep_alive=stays)
+        if self._cors:
+            channel.also = self._cors.lines(request.headers.get("Origin"))
+        load.in_flight += 1
+        body_bytes = 0
         try:
             self._admit_one_more()
             head = Head(request.raw_headers)
             # Before the body: a stranger's upload is not read.
             principal = await self._flow.authenticate(head.token)
+            body_bytes = self._most_bytes(request, head)
+            load.body_bytes += body_bytes
+            self._admit_one_more()
             raw = await read_body(request, head, self._limits)
+            load.body_bytes += len(raw) - body_bytes
+            body_bytes = len(raw)
             asked = self._read(raw, head, request_id)
-            ties = await self._flow.tie(principal, self._surface.name, raw)
+            ties = await self._flow.tie(head.token, principal, self._surface.name, raw)
             await self._flow.run(asked, head.token, principal, channel, started, ties)
         except Refused as refusal:
             if not request.content.is_eof():
@@ -165,7 +195,8 @@ class SurfaceIngress:
                 channel.abort()
             raise
         finally:
-            self._load.in_flight -= 1
+            load.in_flight -= 1
+            load.body_bytes -= body_bytes
             channel.close_listener()
         self._metrics.took(self._surface.name, channel.status, self._loop.time() - started)
         return self._kept if channel.keep_alive else self._closed
@@ -173,10 +204,22 @@ class SurfaceIngress:
     # ---- both
 
     def _admit_one_more(self) -> None:
-        if self._load.in_flight > self._limits.max_in_flight:
-            raise Refused(
-                Reason.OVERLOADED, "Too many requests are in flight on this gateway. Retry shortly.", retry_after_s=1
-            )
+        """Whoever asks is counted already. Raises `Refused`."""
+        load, limits = self._load, self._limits
+        if load.in_flight > limits.max_in_flight:
+            raise _overloaded("Too many requests are in flight on this gateway.")
+        if load.body_bytes > limits.max_bodies_bytes:
+            raise _overloaded("The requests in flight on this gateway are too large together.")
+        # Alone it is let through: memory that is not the requests' own would lock everybody out for ever.
+        if load.is_tight and load.in_flight > 1:
+            raise _overloaded("This gateway is short of memory.")
+
+    def _most_bytes(self, request: web.BaseRequest, head: Head) -> int:
+        """Of a body that is still to be read; what is too large is told so by whoever reads it."""
+        most = self._limits.max_body_bytes
+        if head.content_length:
+            return min(int(head.content_length), most)
+        return 0 if request.content.is_eof() else most
 
     def _read(self, raw: bytes, head: Head, request_id: UUID) -> ClientRequest:
         fields, raw = self._surface.read(raw)
@@ -196,22 +239,25 @@ class SurfaceIngress:
     def left(self, answer: _Answer) -> None:
         """The request is over."""
         self._load.in_flight -= 1
+        self._load.body_bytes -= answer.body_bytes
         self._metrics.took(self._surface.name, answer.channel.status, self._loop.time() - answer.started)
 
 
 class _Answer:
     """A request of the front, until it is answered."""
 
-    __slots__ = ("_connection", "_ingress", "channel", "request_id", "started")
+    __slots__ = ("_connection", "_ingress", "body_bytes", "channel", "request_id", "started")
 
     def __init__(
-        self, ingress: SurfaceIngress, connection: FrontConnection, channel: HttpChannel, request_id: UUID, started: float
-    ) -> None:
+        self, ingress: SurfaceIngress, connection: FrontConnection, channel: HttpChannel, request_id: UUID, started: float,
+        body_bytes: int,
+    ) -> None:  # fmt: skip
         self._ingress = ingress
         self._connection = connection
         self.channel = channel
         self.request_id = request_id
         self.started = started
+        self.body_bytes = body_bytes
 
     def done(self, refusal: Refused | None) -> None:
         channel = self.channel
@@ -224,3 +270,7 @@ class _Answer:
     def failed(self) -> None:
         self.channel.keep_alive = False
         self.done(Refused(Reason.BUG, "Internal error. Please try again, and report the request id if it stays."))
+
+
+def _overloaded(why: str) -> Refused:
+    return Refused(Reason.OVERLOADED, f"{why} Retry shortly.", retry_after_s=1)

@@ -63,8 +63,9 @@ def _both(some: Sequence[Account], others: Sequence[Account]) -> tuple[Account, 
 def not_found(reference: Reference) -> Refused:
     """The same words for another's id and for nobody's."""
     named = f" `{reference.id}`" if is_id(reference.id) else ""
+    is_previous = reference.kind == "response" and reference.param == "previous_response_id"
     return Refused(
-        Reason.NOT_FOUND,
+        Reason.PREVIOUS_RESPONSE_NOT_FOUND if is_previous else Reason.NOT_FOUND,
         f"No {reference.kind.replace('_', ' ')}{named} was found. This gateway knows the objects that this workspace has "
         "created through it.",
         param=reference.param,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.providers.clean import clean_error
@@ -33,6 +33,11 @@ class OpenAIDialect:
     def path(self, surface: str) -> str:
         """Below the provider's base_url. Fixed per surface: never built from a client's path."""
         return _PATHS[surface]
+
+    def object_path(self, template: str, ids: Sequence[str]) -> str:
+        """Likewise, of what lies there. `template`: one of objects/paths.py; `ids`: one for each of its blanks, checked."""
+        left = iter(ids)
+        return "".join(f"/{next(left) if word[0] == '{' else word}" for word in template.split("/"))
 
     def reports_if_asked(self, surface: str) -> bool:
         """Whether a provider's `stream_usage: asked` has a meaning on this surface."""

@@ -49,6 +49,10 @@ class PumpPolicy:
     linger_s: float = 5.0
 
 
+# RFC 9110: no content follows these heads, so no error event can either
+_WITHOUT_CONTENT = (204, 205)
+
+
 class _Mode(Enum):
     HEAD = 0  # waiting for it
     STREAM = 1
@@ -114,7 +118,8 @@ class Pump:
         kind = (value_of(headers, b"content-type") or b"").lower()
         events = kind.startswith(b"text/event-stream")
         # Some OpenAI-shaped servers stream without saying so; a JSON answer to a stream request is a whole answer.
-        if 200 <= status < 300 and (events or (self._stream and not kind.startswith(b"application/json"))):
+        streams = events or (self._stream and not kind.startswith(b"application/json"))
+        if 200 <= status < 300 and status not in _WITHOUT_CONTENT and streams:
             if is_encoded(headers):
                 self._mode = _Mode.UNREAD
                 self._tail = b""

@@ -28,7 +28,7 @@ class HttpChannel(ChannelEvents):
 
     __slots__ = (
         "_chunked", "_connection", "_event_stream", "_finished", "_head", "_loop", "_on_gone", "_on_pause", "_on_resume",
-        "_transport", "gone", "http11", "keep_alive", "started", "status",
+        "_transport", "also", "gone", "http11", "keep_alive", "started", "status",
     )  # fmt: skip
 
     def __init__(self, connection: Answering, *, http11: bool, keep_alive: bool) -> None:
@@ -48,6 +48,7 @@ class HttpChannel(ChannelEvents):
         self.status = 0
         self.http11 = http11
         self.keep_alive = keep_alive
+        self.also = b""  # more lines of a head
         connection.channel = self
 
     def set_listener(
@@ -86,7 +87,7 @@ class HttpChannel(ChannelEvents):
             framing += b"connection: close\r\n"
         elif not self.http11:
             framing += b"connection: keep-alive\r\n"
-        return b"%b%b%b\r\n" % (line, head, framing)
+        return b"%b%b%b%b\r\n" % (line, head, self.also, framing)
 
     def _flush_head(self) -> None:
         head, self._head = self._head, None

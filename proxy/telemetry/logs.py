@@ -29,8 +29,9 @@ class _Json(logging.Formatter):
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": redact(record.getMessage()),
         }
+        fields = getattr(record, "fields", None)  # already an object: the access log
+        line |= fields if fields is not None else {"message": redact(record.getMessage())}
         if record.exc_info and record.exc_info[1] is not None:
             line["trace"] = redact(self.formatException(record.exc_info))
         return orjson.dumps(line).decode()

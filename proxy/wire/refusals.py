@@ -46,6 +46,7 @@ class Reason(Enum):
     PATH_UNKNOWN = Answer(404, "invalid_request_error", "unknown_url")
     METHOD_NOT_ALLOWED = Answer(405, "invalid_request_error", "method_not_allowed")
     NOT_FOUND = Answer(404, "invalid_request_error", "not_found")
+    PREVIOUS_RESPONSE_NOT_FOUND = Answer(404, "invalid_request_error", "previous_response_not_found")
     FORBIDDEN = Answer(403, "permission_error", "forbidden")
     CONFLICT = Answer(409, "invalid_request_error", "conflict")
     CONFIG_MANAGED = Answer(409, "invalid_request_error", "managed_by_config")

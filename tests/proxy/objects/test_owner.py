@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from proxy.objects.kinds import Account
-from proxy.objects.owner import Known, Owner, decide, reachable
+from proxy.objects.owner import Known, Owner, decide, not_found, reachable
 from proxy.objects.references import Reference
 from proxy.wire.refusals import Reason, Refused
 
@@ -34,3 +34,11 @@ def test_a_credential_that_the_caller_may_not_use_hides_what_lies_there() -> Non
     with pytest.raises(Refused) as refused:
         reachable(Owner((OWN,)), [INLINE, A], lambda account: account == OURS)
     assert (refused.value.status, refused.value.param) == (404, "x")
+
+
+def test_a_previous_response_has_a_code_of_its_own() -> None:
+    """OpenAI's, by which SDKs know to send the whole conversation again."""
+    assert (
+        not_found(Reference("response", "resp_1", "previous_response_id")).reason is Reason.PREVIOUS_RESPONSE_NOT_FOUND
+    )
+    assert not_found(Reference("response", "resp_1", "response_id")).reason is Reason.NOT_FOUND

@@ -10,6 +10,7 @@ dialect = OpenAIDialect()
 
 def test_paths_and_headers() -> None:
     assert dialect.path("chat") == "/chat/completions"
+    assert dialect.object_path("responses/{response}/input_items", ["resp_1"]) == "/responses/resp_1/input_items"
     assert dialect.headers("sk-1") == [(b"authorization", b"Bearer sk-1")]
 
 

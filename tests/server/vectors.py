@@ -1,0 +1,150 @@
+"""Request heads and bodies that servers disagree about.
+
+`<start>` is a request line, a Host and a good key, `<body>` a good body, `<len>` its length, `<chunked>` the same as one
+chunk and the last one, `<smuggled>` a whole good hot request that only a second reading of the same bytes finds.
+"""
+
+from __future__ import annotations
+
+HUGE = b"9" * 30
+_LONG = b"a" * 70_000
+_MANY = b"".join(b"X-%d: y\r\n" % number for number in range(400))
+_CHUNKED = b"<start>Transfer-Encoding: chunked\r\n\r\n"
+
+REFUSED: dict[str, bytes] = {
+    # where the body ends
+    "CL and TE": b"<start>Content-Length: <len>\r\nTransfer-Encoding: chunked\r\n\r\n<chunked>",
+    "TE and CL": b"<start>Transfer-Encoding: chunked\r\nContent-Length: <len>\r\n\r\n<chunked>",
+    "CL.TE with a request behind the chunks": b"<start>Content-Length: 400\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n<smuggled>",
+    "TE.CL with a request in the chunk": b"<start>Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n<smuggled chunk>",
+    "two lengths": b"<start>Content-Length: 0\r\nContent-Length: <len>\r\n\r\n<body>",
+    "two lengths, the second nought": b"<start>Content-Length: <len>\r\nContent-Length: 0\r\n\r\n<body>",
+    "two equal lengths": b"<start>Content-Length: <len>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "a list of lengths": b"<start>Content-Length: <len>, <len>\r\n\r\n<body>",
+    "a list with an empty length": b"<start>Content-Length: <len>,\r\n\r\n<body>",
+    "+length": b"<start>Content-Length: +<len>\r\n\r\n<body>",
+    "-length": b"<start>Content-Length: -1\r\n\r\n<body>",
+    "hexadecimal length": b"<start>Content-Length: 0x10\r\n\r\n<body>",
+    "length with an underscore": b"<start>Content-Length: 1_0\r\n\r\n<body>",
+    "length with a space": b"<start>Content-Length: 1 0\r\n\r\n<body>",
+    "length with a point": b"<start>Content-Length: <len>.0\r\n\r\n<body>",
+    "length in Arabic digits": b"<start>Content-Length: \xd9\xa1\xd9\xa0\r\n\r\n<body>",
+    "empty length": b"<start>Content-Length: \r\n\r\n<smuggled>",
+    "length beyond 64 bits": b"<start>Content-Length: " + HUGE + b"\r\n\r\n<body>",
+    "xchunked": b"<start>Transfer-Encoding: xchunked\r\n\r\n<chunked>",
+    "chunked, identity": b"<start>Transfer-Encoding: chunked, identity\r\n\r\n<chunked>",
+    "chunked twice": b"<start>Transfer-Encoding: chunked, chunked\r\n\r\n<chunked>",
+    "chunked, then gzip": b"<start>Transfer-Encoding: chunked, gzip\r\n\r\n<chunked>",
+    "two TEs, the last not chunked": b"<start>Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n<chunked>",
+    "TE with a space before the colon": b"<start>Transfer-Encoding : chunked\r\n\r\n<chunked>",
+    "TE with a tab before the colon": b"<start>Transfer-Encoding\t: chunked\r\n\r\n<chunked>",
+    "TE behind a vertical tab": b"<start>Transfer-Encoding: \x0bchunked\r\n\r\n<chunked>",
+    "TE in quotes": b'<start>Transfer-Encoding: "chunked"\r\n\r\n<chunked>',
+    "folded TE": b"<start>Transfer-Encoding:\r\n chunked\r\n\r\n<chunked>",
+    "folded TE beside a length": b"<start>Content-Length: <len>\r\nX: y\r\n Transfer-Encoding: chunked\r\n\r\n<body>",
+    "TE behind a bare CR": b"<start>X: y\rTransfer-Encoding: chunked\r\n\r\n<chunked>",
+    "TE behind a bare LF": b"<start>X: y\nTransfer-Encoding: chunked\r\n\r\n<chunked>",
+    # chunks
+    "chunk size 0x": _CHUNKED + b"0x2\r\n{}\r\n0\r\n\r\n",
+    "chunk size +": _CHUNKED + b"+2\r\n{}\r\n0\r\n\r\n",
+    "chunk size -": _CHUNKED + b"-2\r\n{}\r\n0\r\n\r\n",
+    "chunk size _": _CHUNKED + b"1_0\r\n{}\r\n0\r\n\r\n",
+    "chunk size g": _CHUNKED + b"g\r\n{}\r\n0\r\n\r\n",
+    "chunk size behind a space": _CHUNKED + b" 2\r\n{}\r\n0\r\n\r\n",
+    "no chunk size": _CHUNKED + b"\r\n{}\r\n0\r\n\r\n",
+    "chunk size beyond 64 bits": _CHUNKED + b"f" * 17 + b"\r\n{}\r\n0\r\n\r\n",
+    "chunk longer than its size": _CHUNKED + b"1\r\n{}\r\n0\r\n\r\n",
+    "chunk size ended by LF": _CHUNKED + b"2\n{}\r\n0\r\n\r\n",
+    "chunk ended by LF": _CHUNKED + b"2\r\n{}\n0\r\n\r\n",
+    "bare CR in a chunk extension": _CHUNKED + b"2;a=\rb\r\n{}\r\n0\r\n\r\n",
+    "LF in a chunk extension": _CHUNKED + b"2;a=b\n{}\r\n0\r\n\r\n",
+    "NUL in a chunk extension": _CHUNKED + b"2;a=\0\r\n{}\r\n0\r\n\r\n",
+    "trailer with a space before the colon": _CHUNKED + b"2\r\n{}\r\n0\r\nX : y\r\n\r\n",
+    "folded trailer": _CHUNKED + b"2\r\n{}\r\n0\r\nX: y\r\n z\r\n\r\n",
+    "trailer without a colon": _CHUNKED + b"2\r\n{}\r\n0\r\nX\r\n\r\n",
+    # lines of a head
+    "folded header": b"<start>X: a\r\n <canary>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "folded first header": b"<line>\r\n X: a\r\nHost: x\r\n\r\n",
+    "bare LF in a value": b"<start>X: <canary>\nY: z\r\nContent-Length: <len>\r\n\r\n<body>",
+    "bare CR in a value": b"<start>X: <canary>\rY: z\r\nContent-Length: <len>\r\n\r\n<body>",
+    "lines ended by LF": b"<line>\nHost: x\nX: <canary>\n\n",
+    "CR CR LF": b"<start>X: <canary>\r\r\nContent-Length: <len>\r\n\r\n<body>",
+    "NUL in a value": b"<start>X: <canary>\0\r\nContent-Length: <len>\r\n\r\n<body>",
+    "NUL in a name": b"<start>X\0Y: <canary>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "control in a value": b"<start>X: <canary>\x01\r\nContent-Length: <len>\r\n\r\n<body>",
+    "space before the colon": b"<line>\r\nHost: x\r\nAuthorization : Bearer <canary>\r\n\r\n",
+    "space in a name": b"<start>X Y: <canary>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "no name": b"<start>: <canary>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "no colon": b"<start><canary>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "parenthesis in a name": b"<start>X(Y): <canary>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "not ASCII in a name": b"<start>X\xc3\xa4: <canary>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "no Host": b"<line>\r\nAuthorization: Bearer <key>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "two Hosts": b"<start>Host: gateway\r\nContent-Length: <len>\r\n\r\n<body>",
+    "two different Hosts": b"<start>Host: <canary>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "a header of 70 KB": b"<start>X: <canary>" + _LONG + b"\r\nContent-Length: <len>\r\n\r\n<body>",
+    "a name of 70 KB": b"<start>X" + _LONG + b": y\r\nContent-Length: <len>\r\n\r\n<body>",
+    "400 headers": b"<start>" + _MANY + b"Content-Length: <len>\r\n\r\n<body>",
+    # the request line
+    "a target of 70 KB": b"<method> <path>?x=<canary>" + _LONG + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a tab": b"<method>\t<path> HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a space before the method": b" <method> <path> HTTP/1.1\r\nHost: x\r\n\r\n",
+    "NUL in the target": b"<method> <path>?\0<canary> HTTP/1.1\r\nHost: x\r\n\r\n",
+    "CR in the target": b"<method> <path>?\r<canary> HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a space in the target": b"<method> <path>?<canary> x HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no version": b"<method> <path>\r\nHost: x\r\n\r\n",
+    "HTTP/2.0": b"<method> <path> HTTP/2.0\r\nHost: x\r\n\r\n",
+    "HTTP/0.9": b"<method> <path> HTTP/0.9\r\nHost: x\r\n\r\n",
+    "HTTP/1.10": b"<method> <path> HTTP/1.10\r\nHost: x\r\n\r\n",
+    "HTTP/1.": b"<method> <path> HTTP/1.\r\nHost: x\r\n\r\n",
+    "http/1.1": b"<method> <path> http/1.1\r\nHost: x\r\n\r\n",
+    "words behind the version": b"<method> <path> HTTP/1.1 <canary>\r\nHost: x\r\n\r\n",
+    "an unknown method": b"<canary> <path> HTTP/1.1\r\nHost: x\r\n\r\n",
+    "HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03<canary>\r\n\r\n",
+    "another protocol": b"SSH-2.0-<canary>\r\n\r\n",
+}  # fmt: skip
+"""Never an answer other than a refusal, and the end of the connection."""
+
+AT_MOST_ONCE: dict[str, bytes] = {
+    "identity": b"<start>Transfer-Encoding: identity\r\nContent-Length: <len>\r\n\r\n<body>",
+    "identity, chunked": b"<start>Transfer-Encoding: identity, chunked\r\n\r\n<chunked>",
+    "gzip, chunked": b"<start>Transfer-Encoding: gzip, chunked\r\n\r\n<chunked>",
+    "two TEs, both chunked": b"<start>Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n<chunked>",
+    "TE and HTTP/1.0": b"<method> <path> HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer <key>\r\nTransfer-Encoding: chunked\r\n\r\n<chunked>",
+    "TE, HTTP/1.0 and a wish to go on":
+        b"<method> <path> HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer <key>\r\nConnection: keep-alive\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n<chunked>",
+    "Transfer_Encoding": b"<start>Transfer_Encoding: chunked\r\nContent-Length: <len>\r\n\r\n<body>",
+    "Content_Length": b"<start>Content_Length: 9999\r\nContent-Length: <len>\r\n\r\n<body>",
+    "length with leading noughts": b"<start>Content-Length: 00<len>\r\n\r\n<body>",
+    "chunk size with leading noughts": b"<start>Transfer-Encoding: chunked\r\n\r\n0000<chunked>",
+    "space behind a chunk size": _CHUNKED + b"2 \r\n{}\r\n0\r\n\r\n",
+    "chunk size of many noughts": _CHUNKED + b"0" * 200 + b"2\r\n{}\r\n0\r\n\r\n",
+    "a long chunk extension": _CHUNKED + b"2;a=" + b"b" * 200_000 + b"\r\n{}\r\n0\r\n\r\n",
+    "a chunk extension in quotes": _CHUNKED + b'2;a="b;c"\r\n{}\r\n0\r\n\r\n',
+    "long trailers": _CHUNKED + b"2\r\n{}\r\n0\r\n" + b"X: " + b"y" * 200_000 + b"\r\n\r\n",
+    "many trailers": _CHUNKED + b"2\r\n{}\r\n0\r\n" + _MANY * 20 + b"\r\n",
+    "framing in trailers": _CHUNKED + b"2\r\n{}\r\n0\r\nContent-Length: 500\r\nTransfer-Encoding: chunked\r\nHost: y\r\n\r\n",
+    "an upgrade to websocket":
+        b"<start>Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nContent-Length: <len>\r\n\r\n<body>",
+    "Connection names framing": b"<start>Connection: content-length, authorization\r\nContent-Length: <len>\r\n\r\n<body>",
+    "an empty Host": b"<line>\r\nHost:\r\nAuthorization: Bearer <key>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "a Host that is a list": b"<line>\r\nHost: a, b\r\nAuthorization: Bearer <key>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "a Host with a bad port": b"<line>\r\nHost: a:99999999\r\nAuthorization: Bearer <key>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "a Host that is half an address": b"<line>\r\nHost: [::1\r\nAuthorization: Bearer <key>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "a Host with a path": b"<line>\r\nHost: a/v1/../x?y#z@b\r\nAuthorization: Bearer <key>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "two spaces": b"<method>  <path> HTTP/1.1\r\nHost: x\r\n\r\n",
+    "empty lines first": b"\r\n\r\n<start>Content-Length: <len>\r\n\r\n<body>",
+    "a tab behind the length": b"<start>Content-Length: <len>\t \r\n\r\n<body>",
+    "HTTP/1.2": b"<method> <path> HTTP/1.2\r\nHost: x\r\nAuthorization: Bearer <key>\r\nContent-Length: <len>\r\n\r\n<body>",
+    "bytes above ASCII in a value": b"<start>X: \x80\xff\r\nContent-Length: <len>\r\n\r\n<body>",
+    "100 headers of 1 KB": b"<start>" + b"".join(b"X-%d: %b\r\n" % (n, b"y" * 1000) for n in range(100))
+        + b"Content-Length: <len>\r\n\r\n<body>",
+    "CONNECT": b"CONNECT gateway:443 HTTP/1.1\r\nHost: gateway\r\n\r\n",
+    "OPTIONS *": b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+    "TRACE": b"TRACE <path> HTTP/1.1\r\nHost: x\r\nX: <canary>\r\n\r\n",
+    "an empty target": b"<method> ? HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a fragment": b"<method> <path>#/x HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer <key>\r\nContent-Length: <len>\r\n\r\n<body>",
+}  # fmt: skip
+"""Read by some servers and refused by others: either, but at most one request, and no byte of it as the next one."""
