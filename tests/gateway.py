@@ -89,6 +89,7 @@ def settings_of(
         "llms": llms,
         "master_key": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
         **parts,
+        "server": {"idle_close_s": 0, **parts.get("server", {})},
     }
     overrides = {(name,): value for name, value in fast.items() if not isinstance(value, dict) or name == "providers"}
     overrides |= {

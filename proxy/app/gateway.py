@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
+from proxy.admission.places import Places
 from proxy.api.context import ApiContext
 from proxy.api.routes import add_api
 from proxy.app.epoch_keeper import EpochKeeper
@@ -27,6 +28,7 @@ from proxy.holds.client import Holds
 from proxy.identity.hashing import KeyHasher
 from proxy.identity.resolve import Resolver
 from proxy.ingress.models import add_models
+from proxy.ingress.objects import add_objects
 from proxy.ingress.surface import Load, Surface, SurfaceIngress
 from proxy.ingress.surfaces import CHAT, OTHERS
 from proxy.metering.estimate import Estimator
@@ -37,9 +39,12 @@ from proxy.outbound.ticker import Ticker
 from proxy.outbound.tls import client_context
 from proxy.relay.echo import Echo
 from proxy.relay.pump import PumpPolicy
+from proxy.server.access import AccessLog
 from proxy.server.connection import Limits
+from proxy.server.cors import Cors
 from proxy.server.health import add_health
 from proxy.server.listener import Listener
+from proxy.server.memory import MemoryGate, bound_of
 from proxy.server.middleware import dress, make_middleware
 from proxy.settings.key_files import master_key
 from proxy.settings.problem import ConfigError
@@ -108,10 +113,11 @@ class Gateway:
         self.objects = Objects(self.pool, clock)
         self.objects.start()
         self.flow = RequestFlow(desks, resolver, self.catalog, epochs, self.objects)
+        self.places = self.flow.ways.places = _places(settings)
         writer = ManagementWriter(self.pool, vault, epochs.publish, clock)
         context = ApiContext(
             self.pool, writer, vault, hasher, resolver, clock, shards=stores.shards, global_keys=frozenset(global_keys),
-            keyless=frozenset(name for name, key in global_keys.items() if not key),
+            body_timeout_s=settings.server.body_timeout_s, keyless=frozenset(name for name, key in global_keys.items() if not key),
         )
         self._make_listener(context)
         await self._until_up()
@@ -125,19 +131,22 @@ class Gateway:
         limits = Limits(
             head_timeout_s=server.header_timeout_s, body_timeout_s=server.body_timeout_s, write_timeout_s=server.write_timeout_s,
             keepalive_timeout_s=server.keep_alive_s, max_body_bytes=server.max_body_mib * MIB, max_in_flight=server.max_in_flight,
+            max_bodies_bytes=max(server.max_bodies_mib, server.max_body_mib) * MIB,
         )  # fmt: skip
-        app = web.Application(
-            client_max_size=limits.max_body_bytes, middlewares=[make_middleware(self.clock, self.metrics)]
-        )
+        cors = Cors(server.cors_origins)
+        middleware = make_middleware(self.clock, self.metrics, cors, AccessLog(server.access_log))
+        app = web.Application(client_max_size=limits.max_body_bytes, middlewares=[middleware])
         app.on_response_prepare.append(dress)
         add_health(app, self.metrics, self.checks, version("synapscale-gateway"))
         add_models(app, self.flow, self.catalog)
         add_api(app, context)
         self.load = Load()
+        self.memory = MemoryGate(bound_of(server.max_memory_mib))
+        add_objects(app, self.flow, self.load, limits.max_in_flight)
 
         def ingress(surface: Surface) -> SurfaceIngress:
             return SurfaceIngress(
-                surface, self.flow, self.load, limits, self.clock, self.metrics, lambda: self.listener.draining
+                surface, self.flow, self.load, limits, self.clock, self.metrics, lambda: self.listener.draining, cors
             )
 
         chat = ingress(CHAT)
@@ -169,6 +178,9 @@ class Gateway:
         return await self.holds.gen(0) is not None
 
     def _measure(self, now: float) -> None:
+        self.load.is_tight = self.memory.look()
+        for place, times in self.places.refused():
+            log.warning("%d requests to %s were refused: it holds all of its %d places", times, place.provider, place.most)
         self.metrics.in_flight.set(self.load.in_flight)
         if taken := self.objects.taken:
             self.objects.taken = 0
@@ -195,10 +207,12 @@ class Gateway:
         return found
 
     async def stop(self) -> None:
-        """Stop accepting, finish streams within the grace, settle, leave nothing behind."""
+        """Stop accepting, finish streams within the grace, settle, leave nothing behind. The second time does nothing."""
+        if self._stopped.is_set():
+            return
         if hasattr(self, "listener"):
             self.listener.stop_accepting()
-            if not await self._idle(self.settings.server.shutdown_grace_s):
+            if not await self._drained():
                 self.flow.end_all()
                 await self._idle(SETTLE_S)
             await self.upstream_pool.close()  # what still drains ends here, and settles with what is known
@@ -216,6 +230,21 @@ class Gateway:
             await asyncio.wait([asyncio.ensure_future(self.pool.close())], timeout=5)
         self.sock.close()
 
+    async def _drained(self) -> bool:
+        """Until nothing is under way, and idle connections were closed in their time. False: the grace is over before."""
+        server, load, connections = self.settings.server, self.load, self.listener.connections
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while (passed_s := loop.time() - began) < server.shutdown_grace_s:
+            if passed_s >= server.idle_close_s and not connections.closes_idle:
+                self.listener.close_idle()
+            # Bodies that are still on their way in count as well.
+            if not load.in_flight and not load.body_bytes and (connections.closes_idle or not connections.open):
+                return True
+            await asyncio.sleep(0.02)
+        self.listener.close_idle()
+        return not load.in_flight
+
     async def _idle(self, within_s: float) -> bool:
         for _ in range(int(within_s / 0.02)):
             if not self.load.in_flight:
@@ -224,6 +253,12 @@ class Gateway:
         return not self.load.in_flight
 
 
+
+
+def _places(settings: Settings) -> Places:
+    most = max(1, int(settings.server.max_in_flight * settings.upstream.max_in_flight_share))
+    own = {name: each.max_in_flight for name, each in settings.providers.items() if each.max_in_flight is not None}
+    return Places(most, own)
 
 
 def _global_keys(settings: Settings) -> dict[str, str]:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Protocol, assert_never
 from uuid import UUID
 
+from proxy.admission.places import Place
 from proxy.catalog.cache import CatalogCache
 from proxy.flow.attempt import Attempt, Desks, Ended, Failed, Served, Stale, store_away
 from proxy.flow.gate import GatedChannel
@@ -210,7 +211,7 @@ class RequestFlow:
 class Exchange:
     """One request under way: attempts until one answers. What takes longer than a callback runs in a task."""
 
-    __slots__ = ("_attempt", "_done", "_failed", "_flow", "_gate", "_number", "_reloads", "_request", "_started", "_ties",
+    __slots__ = ("_attempt", "_done", "_failed", "_flow", "_gate", "_number", "_place", "_reloads", "_request", "_started", "_ties",
                  "_tried", "channel", "principal", "request_id", "token")  # fmt: skip
 
     def __init__(
@@ -230,6 +231,7 @@ class Exchange:
         self._failed: Failed | None = None
         self._tried: set[tuple[UUID, bool]] = set()
         self._attempt: Attempt | None = None
+        self._place: Place | None = None  # taken for the attempt
         self._ties = ties
         self._gate: GatedChannel | None = None
 
@@ -248,6 +250,7 @@ class Exchange:
         if self._done is not None:
             self._done = None
             self._flow.leave(self)
+            self._leave_place()
             if self._attempt is not None:
                 self._attempt.cancel()
 
@@ -260,7 +263,7 @@ class Exchange:
             ways = [way for way in ways if ties.allow(way.candidate)]
             if not ways:
                 raise not_there(request.llm)
-        way = ways[0] if failed is None else _next_way(ways, self._tried, failed, principal)
+        way = _first_way(ways) if failed is None else _next_way(ways, self._tried, failed, principal)
         if way is None:
             assert failed is not None  # the first way is always untried
             failed.deliver()
@@ -275,9 +278,21 @@ class Exchange:
             flow.spawn,
         )  # fmt: skip
         self._attempt = attempt
-        attempt.begin(principal, catalog.epoch)
+        place = self._place = way.place
+        place.taken += 1
+        try:
+            attempt.begin(principal, catalog.epoch)
+        except BaseException:
+            self._leave_place()
+            raise
+
+    def _leave_place(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            place.taken -= 1
 
     def _ended(self, end: Ended) -> None:
+        self._leave_place()
         if self._done is None:
             return
         match end:
@@ -341,11 +356,19 @@ class Exchange:
             self._gate.when_through(partial(done, refusal))
 
 
+def _first_way(ways: list[Way]) -> Way:
+    """The first whose provider has a place. Raises `Refused`: nothing was announced."""
+    for way in ways:
+        if not way.place.is_full:
+            return way
+    raise ways[0].place.full()
+
+
 def _next_way(ways: list[Way], tried: set[tuple[UUID, bool]], failed: Failed, principal: Principal) -> Way | None:
-    """The first untried way that the failure allows: another route, or the global key after an own one."""
+    """The first untried way that the failure allows: another route, or the global key after an own one; with a free place."""
     for way in ways:
         is_own = way.candidate.own is not None
-        if (way.route.id, is_own) in tried:
+        if (way.route.id, is_own) in tried or way.place.is_full:
             continue
         same_route = any(route_id == way.route.id for route_id, _ in tried)
         if same_route:

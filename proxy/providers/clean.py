@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 
+import msgspec
 import orjson
 
 REMOVED = "[removed]"
@@ -28,14 +30,38 @@ _ACCOUNT = re.compile(
 def clean_error(body: bytes, provider_key: str) -> bytes:
     """The body with the key, what looks like one and ids of our account replaced. For answers to our own (global) keys.
 
-    JSON stays JSON; a body with nothing to remove stays as it came.
+    JSON stays JSON; a body with nothing to remove stays as it came, unless an object in it has a key twice: of those only the
+    last was looked at, and so only the last passes.
     """
     try:
         value = orjson.loads(body)
         cleaned = _walk(value, provider_key)
+        if cleaned == value and not _says_twice(body):
+            return body
+        return msgspec.json.encode(cleaned)  # orjson ends at a depth that it reads
     except (orjson.JSONDecodeError, RecursionError):
         return _cleaned(body.decode(errors="surrogateescape"), provider_key).encode(errors="surrogateescape")
-    return body if cleaned == value else orjson.dumps(cleaned)
+
+
+class _Twice(Exception):
+    pass
+
+
+def _once(pairs: list[tuple[str, object]]) -> None:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise _Twice
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_float=str, strict=False).decode
+
+
+def _says_twice(body: bytes) -> bool:
+    """Whether some object of this JSON has a key twice."""
+    try:
+        _decode(body.decode())
+    except _Twice:
+        return True
+    return False
 
 
 def _walk(value: object, key: str) -> object:

@@ -31,6 +31,7 @@ class Limits:
     write_timeout_s: float = 30.0
     keepalive_timeout_s: float = 75.0
     max_body_bytes: int = 32 * 1024 * 1024
+    max_bodies_bytes: int = 256 * 1024 * 1024
     max_connections: int = 10_000
     max_in_flight: int = 2_000
 
@@ -41,6 +42,9 @@ class Looked(Protocol):
     def look(self, now: float) -> None:
         """Once a second: is it too slow?"""
 
+    def close_if_idle(self) -> None:
+        """Unless a request is under way on it, or on its way in."""
+
 
 class Connections:
     """The open connections of one gateway. Made and used on its loop."""
@@ -50,7 +54,13 @@ class Connections:
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
         self.open: set[Looked] = set()
-        self.draining = False
+        self.draining = False  # answers say that their connection will be closed
+        self.closes_idle = False
+
+    def close_idle(self) -> None:
+        self.closes_idle = True
+        for connection in list(self.open):
+            connection.close_if_idle()
 
     def tick(self, now: float) -> None:
         for connection in list(self.open):
@@ -122,6 +132,11 @@ class ClientConnection(web.RequestHandler):
             self.force_close()
         elif self.paused_at is not None:
             self._look_at_reader(now)
+
+    def close_if_idle(self) -> None:
+        # aiohttp waits for the next head, and no byte of it has come.
+        if self._waiter is not None and self.head_due is None:
+            self.force_close()
 
     def _look_at_reader(self, now: float) -> None:
         """A client that took nothing for `write_timeout_s` is treated as gone; one that takes a little is slow."""

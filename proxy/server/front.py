@@ -27,6 +27,11 @@ class HotHandler(Protocol):
     def knows(self, head: Any) -> bool:
         """Whether the caller is known: a stranger's body is not waited for."""
 
+    def make_room(self, length: int) -> bool:
+        """For a body of so many bytes that is still to come; False: there is none. `give_back` follows before anything else."""
+
+    def give_back(self, length: int) -> None: ...
+
     def begin(self, connection: FrontConnection, head: Any, body: bytes) -> None:
         """Answers, and then calls `connection.answered`."""
 
@@ -39,7 +44,7 @@ class FrontConnection(asyncio.Protocol):
 
     __slots__ = (
         "_ahead", "_body_at", "_buffered", "_connections", "_due", "_handler", "_have", "_head", "_head_of", "_idle_since",
-        "_length", "_make_cold", "_paused_at", "_pieces", "busy", "channel", "transport",
+        "_length", "_make_cold", "_paused_at", "_pieces", "_room", "busy", "channel", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -60,6 +65,7 @@ class FrontConnection(asyncio.Protocol):
         self._body_at = 0
         self._pieces: list[bytes] = []
         self._have = 0
+        self._room = 0  # bytes that the handler keeps free for it
         # The loop's time by which head or body must be whole
         self._due: float | None = None
         self._idle_since: float | None = None
@@ -80,6 +86,7 @@ class FrontConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.open.discard(self)
         self.transport = None
+        self._give_room_back()
         channel, self.channel = self.channel, None
         if channel is not None:
             channel.lost()
@@ -150,9 +157,13 @@ class FrontConnection(asyncio.Protocol):
     def _head_is_whole(self, length: int, at: int) -> None:
         data = self._ahead
         have = len(data) - at
-        if have < length and (length > self._connections.limits.max_body_bytes or not self._handler.knows(self._head)):
-            self._turn_over()
-            return
+        if have < length:
+            handler = self._handler
+            most = self._connections.limits.max_body_bytes
+            if length > most or not handler.knows(self._head) or not handler.make_room(length):
+                self._turn_over()  # aiohttp's way refuses, and reads on for a moment, so that the refusal is seen
+                return
+            self._room = length
         self._length = length
         self._body_at = at
         self._pieces = [data]
@@ -171,6 +182,8 @@ class FrontConnection(asyncio.Protocol):
         self._ahead = data[end:] if len(data) > end else b""
         self._length = -1
         self._due = self._idle_since = None
+        if self._room:
+            self._give_room_back()
         self.busy = True
         self._handler.begin(self, self._head, body)
 
@@ -180,7 +193,7 @@ class FrontConnection(asyncio.Protocol):
         transport = self.transport
         if transport is None or transport.is_closing():
             return
-        if not keep or self._connections.draining:
+        if not keep or self._connections.closes_idle:
             transport.close()
         elif self._ahead:
             if len(self._ahead) > _MOST_AHEAD_BYTES:
@@ -235,6 +248,7 @@ class FrontConnection(asyncio.Protocol):
             self.transport.abort()
             return
         self._pieces, self._length, self._due = [], -1, None
+        self._give_room_back()
         self.busy = True
         timeout_s = self._connections.limits.body_timeout_s
         self._handler.refuse(
@@ -242,13 +256,18 @@ class FrontConnection(asyncio.Protocol):
         )
 
     def close_if_idle(self) -> None:
-        if not self.busy and self._length < 0 and self.transport is not None:
+        if not self.busy and self._length < 0 and not self._ahead and self.transport is not None:
             self.transport.close()
 
     def end(self) -> None:
         """The grace is over."""
         if self.transport is not None:
             self.transport.abort()
+
+    def _give_room_back(self) -> None:
+        room, self._room = self._room, 0
+        if room:
+            self._handler.give_back(room)
 
     def _unsent(self) -> int:
         return 0 if self.transport is None else self.transport.get_write_buffer_size()

@@ -71,12 +71,18 @@ class Listener:
                 return await cold(request)
             connection.request_begins()
             try:
-                if request.version not in _VERSIONS:  # aiohttp takes 2.0 in a request line, and says it back
+                # aiohttp takes 2.0 in a request line, and says it back. Chunks in HTTP/1.0: faulty (RFC 9112 section 6.1).
+                if request.version not in _VERSIONS or (
+                    request.version == HttpVersion10 and "Transfer-Encoding" in request.headers
+                ):
                     return connection.handle_error(request, 400)
                 handler = hot.get(request.path) if request.method == "POST" else None
                 if handler is not None:
                     return await handler(request, connection)
-                return await cold(request)
+                response = await cold(request)
+                if self.connections.draining:
+                    response.force_close()
+                return response
             finally:
                 connection.request_ends()
 
@@ -90,15 +96,17 @@ class Listener:
         self.connections.tick(now)
 
     def stop_accepting(self) -> None:
-        """No new connection; idle ones are closed; answers from now on say that theirs will be."""
+        """No new connection; answers from now on say that theirs will be closed.
+
+        Idle ones stay: a proxy in front may have just put a request on one, and would answer its client 502.
+        """
         self.connections.draining = True
         for server in self._servers:
             server.close()
-        for connection in list(self.connections.open):
-            if isinstance(connection, FrontConnection):
-                connection.close_if_idle()
-        if self._runner.server is not None:
-            self._runner.server.pre_shutdown()
+
+    def close_idle(self) -> None:
+        """After `stop_accepting`: what is idle now or will be, is closed."""
+        self.connections.close_idle()
 
     async def close(self, grace_s: float) -> None:
         """Ends what is still under way after the grace."""

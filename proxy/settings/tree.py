@@ -57,6 +57,10 @@ class Server(Part):
     """Largest request body."""
     max_in_flight: PositiveInt = 1000
     """Requests that one gateway serves at the same time; more are answered 503 with `retry-after`."""
+    max_bodies_mib: PositiveInt = 256
+    """Request bodies that one gateway holds at the same time, together; at least `max_body_mib`. More are answered 503."""
+    max_memory_mib: PositiveInt | None = None
+    """Memory (RSS) of one gateway above which it answers 503. Unset: 85 % of the container's limit, if that has one."""
     header_timeout_s: PositiveFloat = 10
     """Time for a client to send its request line and headers."""
     body_timeout_s: PositiveFloat = 30
@@ -67,6 +71,8 @@ class Server(Part):
     """Time that an idle connection stays open."""
     shutdown_grace_s: PositiveFloat = 30
     """Time for open streams to finish after SIGTERM."""
+    idle_close_s: float = Field(default=1, ge=0)
+    """After SIGTERM: time until idle connections are closed; a proxy in front may have just put a request on one."""
     cors_origins: list[Origin] = []
     """Pages that may call `/v1` from a browser, such as `https://app.example.com`; `*`: all. Their visitors can read the key."""
     access_log: bool = False
@@ -138,6 +144,8 @@ class Upstream(Part):
     """Longest silence inside an answer."""
     max_connections: PositiveInt = 512
     """Open connections to one provider, per gateway."""
+    max_in_flight_share: float = Field(default=0.6, gt=0, le=1)
+    """Share of `server.max_in_flight` that one provider may hold, so that one that stalls leaves room for the others."""
     keep_alive_s: PositiveFloat = 30
     """Time that an idle connection to a provider is kept; below the provider's own limit."""
     ca_file: FilePath | None = None
@@ -179,6 +187,8 @@ class ProviderSettings(Part):
     """Usage at the end of a stream comes only when asked for (`stream_options`), or always."""
     usage_reader: str = "openai"
     """Which sums the provider's usage fields follow."""
+    max_in_flight: PositiveInt | None = None
+    """Requests that it may hold at the same time, per gateway. Unset: `upstream.max_in_flight_share`."""
 
 
 class RouteSettings(Part):

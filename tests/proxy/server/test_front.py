@@ -71,12 +71,22 @@ class Handler:
         self.at_once = True
         self.keep = True
         self.under_way = 0
+        self.room = 1 << 30
 
     def read_head(self, headers: RawHeaders) -> RawHeaders | None:
         return None if (b"No", b"way") in headers else headers
 
     def knows(self, head: Any) -> bool:
         return self.known
+
+    def make_room(self, length: int) -> bool:
+        if self.room < length:
+            return False
+        self.room -= length
+        return True
+
+    def give_back(self, length: int) -> None:
+        self.room += length
 
     def begin(self, connection: FrontConnection, head: RawHeaders, body: bytes) -> None:
         self.under_way += 1
@@ -273,3 +283,50 @@ async def test_idle_connections_close_when_the_gateway_drains() -> None:
     idle.front.close_if_idle()
     busy.front.close_if_idle()
     assert idle.transport.closed and not busy.transport.closed
+
+
+async def test_a_connection_on_which_something_comes_in_is_not_idle() -> None:
+    head, body = Stage(), Stage()
+    await head.receive(hot(b"1")[:10])
+    await body.receive(hot(b"123")[:-1])
+    for stage in (head, body):
+        stage.connections.close_idle()
+        assert not stage.transport.closed
+        await stage.receive(hot(b"1")[10:] if stage is head else b"3")
+        assert len(stage.bodies) == 1
+        assert stage.transport.closed
+
+
+async def test_while_it_drains_an_answer_that_promised_more_keeps_its_connection() -> None:
+    stage = Stage()
+    stage.handler.at_once = False
+    await stage.receive(hot(b"1"))
+    stage.connections.draining = True
+    stage.handler.answer(stage.front)
+    assert not stage.transport.closed
+    stage.connections.close_idle()
+    assert stage.transport.closed
+
+
+async def test_room_is_kept_for_a_body_that_is_still_to_come() -> None:
+    whole, late, lost, slow = Stage(), Stage(), Stage(), Stage(Limits(body_timeout_s=2))
+    for stage in (whole, late, lost, slow):
+        stage.handler.room = 5
+    await whole.receive(hot(b"1" * 9))
+    assert whole.bodies and whole.handler.room == 5
+    for stage in (late, lost, slow):
+        await stage.receive(hot(b"12345")[:-1])
+        assert stage.handler.room == 0
+    await late.receive(b"5")
+    lost.front.connection_lost(None)
+    slow.front.look(asyncio.get_running_loop().time() + 3)
+    assert [stage.handler.room for stage in (late, lost, slow)] == [5, 5, 5]
+    assert late.bodies == [b"12345"] and slow.handler.refused == [408]
+
+
+async def test_without_room_aiohttps_way_refuses() -> None:
+    stage = Stage()
+    stage.handler.room = 4
+    await stage.receive(hot(b"12345")[:-1])
+    assert stage.cold.data == hot(b"12345")[:-1]
+    assert stage.handler.room == 4 and not stage.connections.open
