@@ -12,7 +12,7 @@ ifneq ($(shell [ -e $(VENV)/pyvenv.cfg ] && ! grep -qF '$(CURDIR)/$(VENV)' $(VEN
 BUILDS += moved
 endif
 
-.PHONY: moved help run test lint bench clients conformance llmock prices lock lock-clients clean
+.PHONY: moved help run test lint bench clients conformance llmock fuzz prices lock lock-clients clean
 
 help:
 	@echo 'make run     start the gateway here      ARGS="--port 4001 --data-dir DIR", see: make run ARGS=--help'
@@ -22,6 +22,7 @@ help:
 	@echo 'make clients      client libraries through it         ARGS="--only langchain"; downloads them first'
 	@echo 'make conformance  tests of openai-python through it   needs OpenAI'"'"'s OpenAPI document: docs/testing.md'
 	@echo 'make llmock       it as a client of a provider that breaks'
+	@echo 'make fuzz    readers of strangers'"'"' bytes under atheris  ARGS="--only meter --seconds 600"'
 	@echo 'make prices  price book from genai-prices'
 	@echo 'make lock    renew the lock files        needs uv; LOCK_ARGS=--upgrade for newer versions'
 	@echo 'make lock-clients  renew the lock files of make clients, conformance, llmock; LOCK=langchain for one'
@@ -52,6 +53,9 @@ conformance: $(VENV)/.installed-dev
 
 llmock: $(VENV)/.installed-dev
 	@exec $(BIN)/python -m tests.clients.verdict $(ARGS)
+
+fuzz: $(VENV)/.installed-dev
+	@exec $(BIN)/python -m tests.fuzz.run $(ARGS)
 
 prices: $(VENV)/.installed-dev
 	@exec $(BIN)/python -m pricing.data.convert $(ARGS)

@@ -71,11 +71,6 @@ def instead_of_unread(headers: Headers, provider: str, status: int) -> tuple[Hea
     return [*kept, (b"content-type", b"application/json")], refusal.body()
 
 
-def error_event(refusal: Refused) -> bytes:
-    """Inside a stream that has begun: the official SDKs raise on a data frame that holds `error`."""
-    return b"data: %b\n\n" % refusal.body()
-
-
 def with_cost(body: bytes, rated: Rated) -> bytes:
     """`usage.cost` in USD, for a client that sent `usage: {"include": true}`; null where no price is known.
 

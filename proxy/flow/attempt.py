@@ -166,6 +166,10 @@ class Attempt:
             self._pump.cancel()
         self._cut_short()
 
+    def error_event(self, body: bytes) -> bytes:
+        """An error in OpenAI's shape as the event that may end the stream so far; empty: there is none."""
+        return b"" if self._meter is None else self._meter.error_event(body)
+
     def _announced(self, reply: AdmitReply | StoreAway) -> None:
         if isinstance(reply, StoreAway):
             log.info("an attempt was not announced: %s", reply)

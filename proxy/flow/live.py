@@ -7,7 +7,7 @@ import logging
 from typing import Protocol
 from uuid import UUID
 
-from proxy.flow.answer import error_event, refusal_head
+from proxy.flow.answer import refusal_head
 from proxy.identity.principal import Principal
 from proxy.identity.resolve import Resolver
 from proxy.relay.client_channel import ClientChannel
@@ -28,6 +28,9 @@ class Live(Protocol):
     request_id: bytes
     channel: LiveChannel
     principal: Principal
+
+    def error_event(self, body: bytes) -> bytes:
+        """An error in OpenAI's shape as the event that ends this answer's stream."""
 
 
 class LiveRequests:
@@ -70,7 +73,8 @@ class LiveRequests:
 
 
 def _cut(live: Live, refusal: Refused) -> None:
-    live.channel.cut(refusal.status, refusal_head(refusal, live.request_id), refusal.body(), error_event(refusal))
+    body = refusal.body()
+    live.channel.cut(refusal.status, refusal_head(refusal, live.request_id), body, live.error_event(body))
 
 
 def _is_behind(live: Live, workspace_id: UUID, epoch: int) -> bool:

@@ -245,6 +245,10 @@ class Exchange:
             else:
                 self._over(refusal)
 
+    def error_event(self, body: bytes) -> bytes:
+        """As `Live` has it. No attempt: no stream has begun."""
+        return b"" if self._attempt is None else self._attempt.error_event(body)
+
     def cancel(self) -> None:
         """Whoever waited has gone; after the end it does nothing."""
         if self._done is not None:

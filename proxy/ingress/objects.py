@@ -32,15 +32,16 @@ _ORDER = re.compile(r"asc|desc")
 _ANY = re.compile(r"(?s).*")
 _FIELDS_MOST = 50
 # What the provider is told of a query (OpenAPI document of OpenAI), and how it looks. SDKs write arrays with brackets.
+# `beta` is sent by openai-python's `beta.responses`.
 _QUERIES: Mapping[tuple[Method, str], Mapping[str, re.Pattern[str]]] = {
     ("GET", RESPONSE): {
-        "include": _FIELD, "include[]": _FIELD, "include_obfuscation": _FLAG, "starting_after": _NUMBER, "stream": _FLAG,
+        "beta": _FLAG, "include": _FIELD, "include[]": _FIELD, "include_obfuscation": _FLAG, "starting_after": _NUMBER, "stream": _FLAG,
     },
     ("GET", INPUT_ITEMS): {
-        "include": _FIELD, "include[]": _FIELD, "limit": _NUMBER, "order": _ORDER, "after": _ANY,
+        "beta": _FLAG, "include": _FIELD, "include[]": _FIELD, "limit": _NUMBER, "order": _ORDER, "after": _ANY,
     },
-    ("POST", CANCEL): {},
-    ("DELETE", RESPONSE): {},
+    ("POST", CANCEL): {"beta": _FLAG},
+    ("DELETE", RESPONSE): {"beta": _FLAG},
 }  # fmt: skip
 # Below a path of ours, and no ids.
 _NOT_OFFERED = {

@@ -20,10 +20,10 @@ class Surface(NamedTuple):
 SURFACES = {
     "chat": Surface(True, "POST", ("/chat/completions",), "chat"),
     "models": Surface(True, "GET", ("/models",), None),
-    "responses": Surface(False, "POST", ("/responses",), "responses"),
-    "completions": Surface(False, "POST", ("/completions",), "completions"),
-    "embeddings": Surface(False, "POST", ("/embeddings",), "embeddings"),
-    "moderations": Surface(False, "POST", ("/moderations",), "moderations"),
+    "responses": Surface(True, "POST", ("/responses",), "responses"),
+    "completions": Surface(True, "POST", ("/completions",), "completions"),
+    "embeddings": Surface(True, "POST", ("/embeddings",), "embeddings"),
+    "moderations": Surface(True, "POST", ("/moderations",), "moderations"),
 }
 
 # Calls on a served path that are another matter: stored chat completions are listed, changed and deleted at the provider.
@@ -34,6 +34,11 @@ NOT_MEANT = (
 
 # Their requests may name objects at the provider, of which a workspace has its own only.
 WITH_OBJECTS = frozenset({"responses"})
+
+# What the gateway refuses on purpose (docs/openai.md), by how its refusal begins.
+ON_PURPOSE = {
+    "responses": ("`model` is required", "`background` is not offered", "A stored response is not streamed"),
+}
 
 
 def surface_of(method: str, path: str) -> str | None:

@@ -53,6 +53,7 @@ async def test_the_newest_sdk_gets_its_answers_and_leaves_its_rows(
     assert [result for result in results if result.problem] == []
     checked = {result.case for result in results if result.problem is None}
     assert {"chat.answer", "chat.stream", "chat.tool", "chat.tool-stream", "chat.structured", "models.list"} <= checked
+    assert {case.partition(".")[0] for case in checked} == set(SURFACES)
     assert len(await rows()) == len(provider.books)
 
 

@@ -1,8 +1,9 @@
 """`make conformance`: openai-python's own tests against a mock of OpenAI's API, directly and through the gateway: the same must pass.
 
 What fails because its endpoint is not served yet is listed by endpoint, and so is what names an object (a response's id) that the
-workspace does not own: the mock knows every id, the gateway answers 404 as it promises. Any other difference is a failure. Tests that
-fail directly (the mock's document lacks the endpoint) say nothing about the gateway and are only counted.
+workspace does not own: the mock knows every id, the gateway answers 404 as it promises; and what the gateway refuses on purpose.
+Any other difference is a failure. Tests that fail directly (the mock's document lacks the endpoint) say nothing about the gateway
+and are only counted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tests.clients import environments
 from tests.clients.conformance import suite
 from tests.clients.conformance.suite import Outcome
 from tests.clients.matrix import NODE
-from tests.clients.surfaces import WITH_OBJECTS, is_served, surface_of
+from tests.clients.surfaces import ON_PURPOSE, WITH_OBJECTS, is_served, surface_of
 from tests.promises.house import living
 
 
@@ -60,7 +61,7 @@ def counts(outcomes: dict[str, Outcome]) -> str:
 def report(direct: dict[str, Outcome], through: dict[str, Outcome]) -> int:
     """Prints what differs and returns the exit status."""
     lost = {test: through.get(test) for test in direct if (found := through.get(test)) is None or not found.passed}
-    waiting, foreign, wrong = Counter[str](), Counter[str](), list[str]()
+    waiting, foreign, refused, wrong = Counter[str](), Counter[str](), Counter[str](), list[str]()
     for test, outcome in lost.items():
         made = () if outcome is None else outcome.calls
         broken = outcome is None or any(status >= 500 for _, _, status in made)
@@ -74,6 +75,8 @@ def report(direct: dict[str, Outcome], through: dict[str, Outcome]) -> int:
             waiting[unserved[0]] += 1
         elif objects and not broken:
             foreign[objects[0]] += 1
+        elif outcome is not None and (said := on_purpose(outcome)):
+            refused[said] += 1
         else:
             told = " ".join(f"{method} {path} → {status}" for method, path, status in made)
             wrong.append(f"✗ {test}\n    {told}\n    {'was not run' if outcome is None else outcome.reason}")
@@ -82,13 +85,23 @@ def report(direct: dict[str, Outcome], through: dict[str, Outcome]) -> int:
     show("Served, tests that pass directly and through the gateway", served)
     show("Not served yet, tests that wait for it", waiting)
     show("Objects that the workspace does not own, refused", foreign)
+    show("Refused on purpose", refused)
     if wrong:
         print("\nServed, and different:\n" + "\n".join(wrong))
     silent = sum(not outcome.calls for test, outcome in direct.items() if test not in lost)
     print(f"\nOf those that passed, {silent} make no call at all: they check arguments.")
-    said = f"{waiting.total()} not served yet, {foreign.total()} objects refused"
+    said = f"{waiting.total()} not served yet, {foreign.total()} objects refused, {refused.total()} refused on purpose"
     print(f"{len(direct) - len(lost)} passed, {len(wrong)} failed, {said}.")
     return int(bool(wrong))
+
+
+def on_purpose(outcome: Outcome) -> str:
+    """The call and how its refusal begins; empty: it was not meant."""
+    for method, path, status in outcome.calls:
+        for said in ON_PURPOSE.get(surface_of(method, path) or "", ()):
+            if status == 400 and f"400 - {said}" in outcome.reason:
+                return f"{method} {path}  {said}"
+    return ""
 
 
 def show(title: str, found: Counter[str]) -> None:

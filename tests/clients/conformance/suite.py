@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxy.wire.moderations_body import DEFAULT_MODEL
 from tests.clients.environments import LOCKS
 from tests.clients.matrix import ENVIRONMENTS, NODE, ROOT
 from tests.promises.house import free_port
@@ -135,8 +136,8 @@ def mock(folder: Path, spec: Path) -> Iterator[str]:
 
 
 def models() -> list[str]:
-    """Every llm that the suite names."""
-    found: set[str] = set()
+    """Every llm that the suite names, and the one that it leaves unnamed."""
+    found = {DEFAULT_MODEL}
     for path in (SUITE / "tests" / "api_resources").rglob("*.py"):
         found |= set(re.findall(r'\bmodel="([^"]+)"', path.read_text()))
     return sorted(found)

@@ -79,6 +79,19 @@ def test_bombs_and_nonsense() -> None:
     assert clean_error(b"", KEY) == b""
 
 
+def test_a_key_that_is_there_twice_hides_nothing() -> None:
+    """A parser takes the last of two, and whoever reads the bytes both."""
+    for said in (f'{{"error":{{"message":"{KEY}","message":"ok"}}}}', f'{{"error":{{"message":"\\u0073{KEY[1:]}","message":"ok"}}}}'):
+        assert clean_error(said.encode(), KEY) == b'{"error":{"message":"ok"}}'
+
+
+@pytest.mark.parametrize("depth", [100, 253, 254, 255, 256, 300, 500, 1000])
+def test_any_depth_is_cleaned(depth: int) -> None:
+    for value in (KEY, "nothing"):
+        cleaned = clean_error(b"[" * depth + json.dumps(value).encode() + b"]" * depth, KEY)
+        assert KEY.encode() not in cleaned and cleaned.startswith(b"[" * depth)
+
+
 @given(
     st.recursive(
         st.one_of(
