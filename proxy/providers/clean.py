@@ -17,8 +17,8 @@ _ACCOUNT = re.compile(
     | \b(?:sk|gsk|xai|sess|csk|pplx|tgp|nvapi|whsec)[-_][A-Za-z0-9_\-]{8,}
     | \bAIza[A-Za-z0-9_\-]{20,} | \bAQ\.[A-Za-z0-9_\-]{20,} | \bya29\.[A-Za-z0-9_.\-]{20,}
     | \bAKIA[A-Z0-9]{12,}
-    # A digit tells ids from words: user_location, team-members and key-value stay.
-    | \b(?:org|proj|user|acct|team|ws|wrkspc|key|pk|rk|fw|hf)[-_](?=[A-Za-z0-9_\-]*\d)[A-Za-z0-9_\-]{8,}
+    # A digit, or letters of mixed case, tell ids from words: user_location, team-members and key-value stay.
+    | \b(?:org|proj|user|acct|team|ws|wrkspc|key|pk|rk|fw|hf)[-_](?=[A-Za-z0-9_\-]*(?:\d|[a-z][A-Z]))[A-Za-z0-9_\-]{8,}
     | (?<=projects/)[A-Za-z0-9\-]{6,} | (?<=project_number:)\d{6,} | (?<=[Pp]roject\s)\d{6,}
     | (?i:(?<=team\s)|(?<=account\s)|(?<=organization\s)|(?<=tenant\s))[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4,12}){4}
     | (?<=Bearer\s)[A-Za-z0-9._~+/=\-]{8,}

@@ -23,6 +23,7 @@ KEY = "sk-proj-Ab12Cd34Ef56Gh78"
         "gsk_1234567890abcdef",
         "AIzaSyA1234567890abcdefghijklmno",
         "org-Ab12Cd34Ef56",
+        "org-AbCdEfGhIjKlMnOpQrStUvWx",
         "org_01jmefve36eajb6c1x6k8ppv5m",
         "proj_Ab12Cd34Ef56",
         "user_2wT5ElBE4Es3R4QrNLpZiXICmQP",
