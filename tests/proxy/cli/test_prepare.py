@@ -41,7 +41,7 @@ async def test_everything_is_there(
     started: Prepared, pool: Pool, settings: Settings, database_url: str, master: MasterKey
 ) -> None:
     await prepare(settings, database_url, master)
-    assert await pool.fetchval("SELECT count(*) FROM llms WHERE managed_by = 'config' AND status = 'active'") == 13
+    assert await pool.fetchval("SELECT count(*) FROM llms WHERE managed_by = 'config' AND status = 'active'") == 16
     assert await pool.fetchval("SELECT count(*) FROM pg_inherits WHERE inhparent = 'usage_events'::regclass") >= 8
     entries = await pool.fetch("SELECT actor_kind, verb, resource FROM audit_log")
     assert [tuple(entry) for entry in entries] == [("system", "create", "deployment")]

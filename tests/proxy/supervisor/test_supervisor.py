@@ -35,7 +35,7 @@ def is_alive(pid: int) -> bool:
     """Zombies are not: an orphan of the test waits for an init that may never collect it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it ends between open and read
         return False
 
 
