@@ -296,6 +296,8 @@ class Attempt:
             self._settle(nothing(f"http_{progress.status}"), self._release_and_end)
         elif end.body is not None:
             self._reckon(of_body(self.way.prepared.reader, end.body, "client_abort"), self._release_and_end)
+        elif end.tail is not None:
+            self._reckon(of_tail(self.way.prepared.reader, end.tail)._replace(outcome="client_abort"), self._release_and_end)
         else:
             if self._meter is not None:
                 self._meter.finish()

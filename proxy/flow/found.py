@@ -10,6 +10,7 @@ from proxy.flow.events import Outcome, Source
 from proxy.metering.body_meter import output_text, read_tail
 from proxy.metering.reading import UsageReader
 from proxy.metering.stream_meter import StreamMeter
+from proxy.relay.stream_end import TAIL_BYTES
 
 
 class Found(NamedTuple):
@@ -65,6 +66,9 @@ def of_stream(meter: StreamMeter | None, outcome: Outcome, error_code: str | Non
 
 def of_body(reader: UsageReader, body: bytes, outcome: Outcome) -> Reckoned:
     reading = reader.read(body)
+    # One odd value somewhere (a lone surrogate, NaN) must not cost the provider's own word on usage.
+    if reading.garbled and (found := read_tail(reader, body[-TAIL_BYTES:])).usage is not None:
+        reading = found
     if reading.error:  # in spite of its status (OpenRouter answers 200)
         source: Source = "none" if reading.usage is None else "provider"
         usage = reading.usage or Usage()

@@ -18,6 +18,7 @@ from proxy.outbound.ticker import Ticker
 from proxy.relay.client_channel import ClientChannel
 from proxy.relay.meter import Meter
 from proxy.relay.stream_end import (
+    TAIL_BYTES,
     Answered,
     ClientLeft,
     Drained,
@@ -34,8 +35,6 @@ StartCall: TypeAlias = Callable[[Sink], UpstreamCall]
 # The header lines that the client gets, from the provider's.
 Begin: TypeAlias = Callable[[Headers], bytes]
 
-# What is kept of a body that passes unread: providers put usage last
-_TAIL_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +163,8 @@ class Pump:
         self.progress.dispatched = call is not None and call.bytes_written
         if self._left:
             body = b"".join(self._held) if self._mode is _Mode.HOLD else None
-            self._end(ClientLeft(self.progress, Drained.ENDED, body))
+            tail = self._tail if self._mode is _Mode.UNREAD else None
+            self._end(ClientLeft(self.progress, Drained.ENDED, body, tail))
         elif self._mode is _Mode.HOLD:
             self._end(Answered(self.progress, b"".join(self._held)))
         elif self._mode is _Mode.UNREAD:
@@ -189,7 +189,9 @@ class Pump:
         if self._held_bytes <= self._policy.max_body_bytes:
             return
         if self._left:
-            self._cut()
+            # Nobody is there to get it: read on for the usage at its end.
+            self._tail = b"".join(self._held)[-TAIL_BYTES:]
+            self._held, self._held_bytes, self._mode = [], 0, _Mode.UNREAD
             return
         if not 200 <= (self.progress.status or 0) < 300:
             # Nothing of an error passes unread: it may name our account.
@@ -208,7 +210,7 @@ class Pump:
 
     def _pass_unread(self, chunk: bytes) -> None:
         """The newest piece waits, so that the end of the body is the settlement's to release."""
-        self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
+        self._tail = (self._tail + chunk)[-TAIL_BYTES:]
         if self._left:
             return
         for piece in self._held:

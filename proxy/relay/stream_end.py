@@ -9,6 +9,9 @@ from typing import TypeAlias
 
 from proxy.outbound.sink import Broken, Headers
 
+# What is kept of a body that passes unread, or that is too large to hold: providers put usage last.
+TAIL_BYTES = 64 * 1024
+
 
 @dataclass(slots=True)
 class Progress:
@@ -80,6 +83,7 @@ class ClientLeft:
     progress: Progress
     drained: Drained
     body: bytes | None = None
+    tail: bytes | None = None  # likewise, of one too large to hold
 
 
 @dataclass(slots=True)

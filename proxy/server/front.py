@@ -43,8 +43,8 @@ class FrontConnection(asyncio.Protocol):
     """One request at a time; what comes ahead of its turn waits, bounded."""
 
     __slots__ = (
-        "_ahead", "_body_at", "_buffered", "_connections", "_due", "_handler", "_have", "_head", "_head_of", "_idle_since",
-        "_length", "_make_cold", "_paused_at", "_pieces", "_room", "busy", "channel", "transport",
+        "_ahead", "_body_at", "_buffered", "_connections", "_due", "_handler", "_have", "_head", "_head_of", "_holds_back",
+        "_idle_since", "_length", "_make_cold", "_paused_at", "_pieces", "_room", "busy", "channel", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +57,7 @@ class FrontConnection(asyncio.Protocol):
         self.channel: ChannelEvents | None = None
         self.busy = False
         self._ahead = b""
+        self._holds_back = False  # nothing more is read until less waits
         # The last head of a plain request, and what the handler made of it
         self._head_of: tuple[bytes, bytes] | None = None
         self._head: Any = None
@@ -101,8 +102,7 @@ class FrontConnection(asyncio.Protocol):
         self._ahead = self._ahead + data if self._ahead else data
         if not self.busy:
             self._read_head()
-        elif len(self._ahead) > _MOST_AHEAD_BYTES and self.transport is not None:
-            self.transport.pause_reading()
+        self._bound_ahead()
 
     def eof_received(self) -> None:
         return None  # closes; `connection_lost` follows
@@ -119,6 +119,17 @@ class FrontConnection(asyncio.Protocol):
             self.channel.resumed()
         elif not self.busy and self._ahead:
             self._read_head()
+            self._bound_ahead()
+
+    def _bound_ahead(self) -> None:
+        """Reads on only while little waits: it is copied at every step."""
+        holds = len(self._ahead) > _MOST_AHEAD_BYTES
+        if holds != self._holds_back and self.transport is not None:
+            self._holds_back = holds
+            if holds:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
 
     # ---- a request
 
@@ -196,8 +207,6 @@ class FrontConnection(asyncio.Protocol):
         if not keep or self._connections.closes_idle:
             transport.close()
         elif self._ahead:
-            if len(self._ahead) > _MOST_AHEAD_BYTES:
-                transport.resume_reading()
             # Not from here: answers that are made at once would pile up on the stack.
             self._connections.loop.call_soon(self._next)
 
@@ -205,12 +214,14 @@ class FrontConnection(asyncio.Protocol):
         if self._ahead and not self.busy and self.transport is not None and not self.transport.is_closing():
             self._due = self._connections.now() + self._connections.limits.head_timeout_s
             self._read_head()
+            self._bound_ahead()
 
     def _turn_over(self) -> None:
         transport = self.transport
         if transport is None or transport.is_closing():
             return
         data, self._ahead = self._ahead, b""
+        self._bound_ahead()
         self.transport = None
         self._connections.open.discard(self)
         cold = self._make_cold()

@@ -15,7 +15,7 @@ import pytest
 from proxy.flow import attempt
 from tests.gateway import RunningGateway, one_provider, running, settings_of, until
 from tests.line import Line
-from tests.upstream.script import whole
+from tests.upstream.script import Hold, Script, Send, head, whole
 from tests.upstream.server import Upstream
 
 ASK = {"model": "scripted-llm", "messages": [{"role": "user", "content": "Hi"}]}
@@ -65,3 +65,33 @@ async def test_a_bug_settles_as_abandoned_and_the_client_hears_of_it(
     outcomes = [row["outcome"] for row in await gateway.rows(2)]
     assert outcomes == ["abandoned", "ok"]
     assert gateway.gateway.load.in_flight == 0
+
+
+async def test_a_client_that_leaves_an_answer_too_large_to_hold_owes_what_the_provider_reports(
+    gateway: RunningGateway, upstream: Upstream
+) -> None:
+    go_on = asyncio.Event()
+    size = 20 * 1024 * 1024
+    usage = b'"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}}'
+    body = b'{"choices":[{"message":{"content":"' + b"x" * size + b'"}}],' + usage
+    opening = head(200, [("content-type", "application/json"), ("content-length", str(len(body)))])
+    upstream.expect(Script([Send(opening + body[:1000]), Hold(go_on), Send(body[1000:])]))
+    with pytest.raises(asyncio.TimeoutError):
+        await gateway.session.post(
+            f"{gateway.url}/v1/chat/completions", json=ASK, headers={"Authorization": f"Bearer {gateway.key}"},
+            timeout=aiohttp.ClientTimeout(total=0.3),
+        )  # fmt: skip
+    go_on.set()
+    (row,) = await gateway.rows(1)
+    assert (row["outcome"], row["usage_source"]) == ("client_abort", "provider")
+    assert (row["input_tokens"], row["output_tokens"]) == (10, 5)
+
+
+@pytest.mark.parametrize("odd", [b'"logprobs":NaN,', b'"note":"\\ud83d",'], ids=["NaN", "half a surrogate"])
+async def test_one_odd_value_does_not_cost_the_providers_word_on_usage(
+    gateway: RunningGateway, upstream: Upstream, odd: bytes
+) -> None:
+    upstream.expect(whole(ANSWER.replace(b"{", b"{" + odd, 1)))
+    assert (await gateway.chat(ASK)).status == 200
+    (row,) = await gateway.rows(1)
+    assert (row["usage_source"], row["input_tokens"], row["output_tokens"]) == ("provider", 1, 1)

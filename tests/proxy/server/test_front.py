@@ -201,12 +201,31 @@ async def test_a_strangers_body_and_one_that_is_too_large_are_not_waited_for() -
 async def test_requests_ahead_of_their_turn_wait_bounded() -> None:
     stage = Stage()
     stage.handler.at_once = False
-    await stage.receive(hot(b"1"), hot(b"2") + b"x" * 70_000)
+    await stage.receive(hot(b"1"), hot(b"2") + hot(b"x" * 70_000))
     assert stage.bodies == [b"1"]
     assert stage.transport.paused
     stage.handler.answer(stage.front)
     await stage.receive()
     assert stage.bodies == [b"1", b"2"]
+    assert stage.transport.paused  # as much waits as before
+    stage.handler.answer(stage.front)
+    await stage.receive()
+    assert len(stage.bodies) == 3
+    assert not stage.transport.paused
+
+
+async def test_nothing_more_is_read_of_a_client_that_does_not_take_its_answer() -> None:
+    stage = Stage()
+    await stage.receive(hot(b"1"))
+    stage.front.pause_writing()
+    await stage.receive(*[hot(b"x" * 1000)] * 100)
+    assert len(stage.bodies) == 1
+    assert stage.transport.paused
+    stage.front.resume_writing()
+    await stage.receive()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(stage.bodies) == 101
     assert not stage.transport.paused
 
 
