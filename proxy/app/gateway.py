@@ -67,13 +67,14 @@ SETTLE_S = 2.0  # at shutdown, for what has lost its client or its provider
 
 
 class Gateway:
-    """One gateway process. `flow` and `desk` exist after `start`."""
+    """One gateway process. `flow` and `desk` exist after `start`. `hurry` ends the grace that `stop` gives."""
 
-    def __init__(self, settings: Settings, sock: socket.socket) -> None:
+    def __init__(self, settings: Settings, sock: socket.socket, hurry: asyncio.Event | None = None) -> None:
         self.settings = settings
         self.sock = sock
         self.clock = Clock()
         self.metrics = Metrics()
+        self.hurry = hurry or asyncio.Event()
         self._stopped = asyncio.Event()
 
     async def start(self) -> None:
@@ -235,7 +236,7 @@ class Gateway:
         server, load, connections = self.settings.server, self.load, self.listener.connections
         loop = asyncio.get_running_loop()
         began = loop.time()
-        while (passed_s := loop.time() - began) < server.shutdown_grace_s:
+        while not self.hurry.is_set() and (passed_s := loop.time() - began) < server.shutdown_grace_s:
             if passed_s >= server.idle_close_s and not connections.closes_idle:
                 self.listener.close_idle()
             # Bodies that are still on their way in count as well.

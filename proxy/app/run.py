@@ -22,31 +22,35 @@ log = logging.getLogger(__name__)
 
 
 def run_gateway(settings: Settings, *, fd: int | None, index: int, ready_fd: int | None) -> int:
-    """Serves until SIGTERM or SIGINT. `fd`: an inherited listening socket."""
+    """Serves until SIGTERM or SIGINT; a SIGINT after that ends the grace of open answers. `fd`: an inherited listening socket."""
     sock = socket.socket(fileno=fd) if fd is not None else _listen(settings.server.host, settings.server.port)
-    return uvloop.run(_run(settings, lambda: Gateway(settings, sock), ready_fd))
+    return uvloop.run(_run(settings, lambda hurry: Gateway(settings, sock, hurry), ready_fd))
 
 
 def run_worker(settings: Settings, *, ready_fd: int | None) -> int:
     """Stream to ledger, sweeping, epochs, partitions, until SIGTERM or SIGINT."""
-    return uvloop.run(_run(settings, lambda: Worker(settings), ready_fd))
+    return uvloop.run(_run(settings, lambda hurry: Worker(settings), ready_fd))
 
 
-def _interrupted(stop: asyncio.Event) -> None:
-    """The second time ends at once: whatever is open was announced, and is settled as of a process that was killed."""
-    if stop.is_set():
+def interrupted(stop: asyncio.Event, hurry: asyncio.Event) -> None:
+    """Stop, then hurry, then end at once: what is open then was announced, and is settled as of a killed process."""
+    if hurry.is_set():
         os._exit(1)
-    log.warning("finishing open answers; Ctrl-C again stops at once")
-    stop.set()
+    if stop.is_set():
+        log.warning("cutting and settling open answers; Ctrl-C again ends at once")
+        hurry.set()
+    else:
+        log.warning("finishing open answers; Ctrl-C again cuts and settles them")
+        stop.set()
 
 
-async def _run(settings: Settings, make: Callable[[], Gateway | Worker], ready_fd: int | None) -> int:
+async def _run(settings: Settings, make: Callable[[asyncio.Event], Gateway | Worker], ready_fd: int | None) -> int:
     listener = start_logging(settings.log.level, settings.log.format)
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGINT, _interrupted, stop)
-    role = make()
+    loop.add_signal_handler(signal.SIGINT, interrupted, stop, hurry)
+    role = make(hurry)
     try:
         starting = asyncio.ensure_future(role.start())
         stopping = asyncio.ensure_future(stop.wait())

@@ -18,7 +18,7 @@ import typer
 from proxy.cli.embedded import database
 from proxy.cli.fault import USAGE, Fault
 from proxy.cli.load import database_fault, load_settings
-from proxy.cli.options import Config
+from proxy.cli.options import Config, data_option
 from proxy.cli.output import talk
 from proxy.cli.running import running
 
@@ -67,8 +67,7 @@ def backup(
             file.absolute(), scratch, synapscale=installed_version("synapscale-gateway"),
             created_at=started, postgres=postgres, valkey=embedded_valkey,
         )
-    size = sum(each.size for each in manifest.files.values())
-    talk(f"{file}: {size:,} bytes, everything that was settled before {manifest.created_at}.")
+    talk(f"{file}: {file.stat().st_size:,} bytes, everything that was settled before {manifest.created_at}.")
     if not embedded_valkey:
         talk("Warning: REDIS_URL is set: events that wait in that Redis are not in it.")
     if not with_keys:
@@ -82,7 +81,7 @@ def restore(
     ] = None,
 ) -> None:
     """Make a data folder out of FILE. It must not exist, or be empty; `synapscale serve` then starts on it."""
-    from proxy.settings.key_files import MASTER_KEY
+    from proxy.settings.key_files import ADMIN_KEY, MASTER_KEY
     from proxy.storage.embedded import archive
     from proxy.storage.embedded.restore import draft_of, fill, put_in_place, require_free
 
@@ -118,7 +117,12 @@ def restore(
                 raise
             put_in_place(draft, folder)
             manifest = opened.manifest
-    talk(f"{folder} is as it was at {manifest.created_at}. Next: synapscale serve")
+    talk(f"{folder} is as it was at {manifest.created_at}. Next: synapscale serve{data_option(folder)}")
+    if not (folder / ADMIN_KEY).exists():
+        talk(
+            f"There is no {ADMIN_KEY} in it. Copy yours there, or have it in SYNAPSCALE_KEY; without one, start serve once "
+            "with SYNAPSCALE_ADMIN_KEY=sk-adm-… set to a new long random key, which gets you in."
+        )
 
 
 def _master_key(settings: Settings, given: Path | None, in_backup: Path) -> MasterKey:

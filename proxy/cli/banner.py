@@ -21,6 +21,7 @@ class Up(NamedTuple):
     llms: int
     loopback: bool
     command: str = "synapscale"  # or where it lies, where it is not on the PATH
+    data_option: str = ""  # " --data-dir DIR", where commands would not find it by themselves
     key: str | None = None
     key_file: str | None = None
     cert_file: str | None = None  # a certificate that nobody else may trust
@@ -43,14 +44,15 @@ def for_people(up: Up) -> str:
     lines = [f"SynapScale {up.version} · {where}", f"API      {up.base}/v1"]
     if up.key:
         lines += [
-            f"Key      {up.key}   (shown this once; `{up.command} keys create NAME` makes more)",
+            f"Key      {up.key}   (shown this once; `{up.command} keys create NAME{up.data_option}` makes more)",
             "",
             f"Try it   {curl(up.base, up.key, up.cert_file)}",
         ]
     elif up.key_file:
         lines += [f"Key      in {up.key_file}", "", f"Try it   {curl(up.base, f'$(cat {up.key_file})', up.cert_file)}"]
     else:
-        lines += ["", f"Try it   SYNAPSCALE_API_KEY=$({up.command} keys create NAME) {up.command} chat {ECHO} hi"]
+        key = f"$({up.command} keys create NAME{up.data_option})"
+        lines += ["", f"Try it   SYNAPSCALE_API_KEY={key} {up.command} chat {ECHO} hi{up.data_option}"]
     live = [f"providers with a key: {', '.join(up.providers)}"] if up.providers else []
     if up.keyless:
         live.append(f"providers without keys: {', '.join(up.keyless)}")

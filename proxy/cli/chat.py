@@ -7,11 +7,12 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from proxy.cli.client import VIRTUAL_KEY_NEEDED, Connection, refused, unreachable
+from proxy.cli.client import Connection, refused, unreachable, virtual_key_needed
 from proxy.cli.fault import USAGE, Fault
 from proxy.cli.options import DEFAULT_DATA_DIR, CaFile, DataDir, Json, Url
 from proxy.cli.output import show_json, talk
@@ -43,7 +44,7 @@ def chat(
         text = sys.stdin.read()
     connection = Connection(gateway(url, ca_file, data_dir), virtual_key(data_dir))
     try:
-        answer = ask(connection, llm, text, quiet=as_json)
+        answer = ask(connection, llm, text, data_dir, quiet=as_json)
     finally:
         connection.close()
     if as_json:
@@ -55,7 +56,7 @@ def chat(
         talk(summary(answer))
 
 
-def ask(connection: Connection, llm: str, text: str, *, quiet: bool) -> Answer:
+def ask(connection: Connection, llm: str, text: str, data_dir: Path, *, quiet: bool) -> Answer:
     body = {
         "model": llm, "messages": [{"role": "user", "content": text}], "stream": True,
         "stream_options": {"include_usage": True}, "usage": {"include": True},
@@ -64,7 +65,7 @@ def ask(connection: Connection, llm: str, text: str, *, quiet: bool) -> Answer:
     reply = connection.send("POST", PATH, body, {"Accept": "text/event-stream"})
     request_id = reply.headers.get("x-request-id")
     if reply.status != 200:
-        raise refused(reply, reply.read(), sign_in=VIRTUAL_KEY_NEEDED)
+        raise refused(reply, reply.read(), sign_in=virtual_key_needed(data_dir))
     said: list[str] = []
     usage: dict[str, Any] = {}
     try:

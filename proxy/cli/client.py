@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from proxy.cli.fault import FAILED, NOT_SIGNED_IN, USAGE, Fault
+from proxy.cli.options import data_option
 from proxy.cli.output import plain
 from proxy.cli.where import Gateway
 from proxy.cli.wording import for_commands
@@ -166,7 +167,11 @@ def json_object(content: bytes, base: str) -> dict[str, Any]:
 
 
 MANAGEMENT_KEY_NEEDED = "a valid management key in SYNAPSCALE_KEY or --key-file"
-VIRTUAL_KEY_NEEDED = "a valid virtual key in SYNAPSCALE_API_KEY: export SYNAPSCALE_API_KEY=$(synapscale keys create NAME)"
+
+
+def virtual_key_needed(data_dir: Path) -> str:
+    option = data_option(data_dir)
+    return f"a valid virtual key in SYNAPSCALE_API_KEY: export SYNAPSCALE_API_KEY=$(synapscale keys create NAME{option})"
 
 
 def refused(

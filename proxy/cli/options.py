@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -42,3 +43,10 @@ NeverExpires = Annotated[bool, typer.Option("--never-expires", help="Take its en
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 DEFAULT_DATA_DIR = Path(".synapscale")
+
+
+def data_option(data_dir: Path) -> str:
+    """What a command that is printed to be typed needs behind it: ` --data-dir DIR`, or nothing."""
+    if data_dir.absolute() == DEFAULT_DATA_DIR.absolute():
+        return ""
+    return f" --data-dir {shlex.quote(str(data_dir))}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from proxy.cli.client import VIRTUAL_KEY_NEEDED, Connection, refused
+from proxy.cli.client import Connection, refused, virtual_key_needed
 from proxy.cli.fault import FAILED, Fault
 from proxy.cli.options import DEFAULT_DATA_DIR, CaFile, DataDir, Url
 from proxy.cli.where import Gateway, gateway, virtual_key
@@ -20,11 +21,12 @@ def run(
 ) -> None:
     """Start a program whose OpenAI SDK calls this gateway: `synapscale run -- python app.py`.
 
-    Sets OPENAI_BASE_URL, OPENAI_API_BASE and OPENAI_API_KEY for it. The key is SYNAPSCALE_API_KEY, else
+    Sets OPENAI_BASE_URL, OPENAI_API_BASE, OPENAI_API_KEY, SYNAPSCALE_API_KEY and SYNAPSCALE_URL (without /v1) for it,
+    and NODE_EXTRA_CA_CERTS where there is a certificate of one's own. The key is SYNAPSCALE_API_KEY, else
     <data-dir>/first-key; it is tried first.
     """
     place, key = gateway(url, ca_file, data_dir), virtual_key(data_dir)
-    _try(place, key)
+    _try(place, key, data_dir)
     sys.stdout.flush()
     try:
         os.execvpe(command[0], command, {**os.environ, **environment(place, key)})
@@ -44,12 +46,12 @@ def environment(place: Gateway, key: str) -> dict[str, str]:
     return found
 
 
-def _try(place: Gateway, key: str) -> None:
+def _try(place: Gateway, key: str, data_dir: Path) -> None:
     """A wrong key is told now, and not by the program in its own words."""
     connection = Connection(place, key)
     try:
         answer = connection.send("GET", "/api/v1/me")
         if answer.status != 200:
-            raise refused(answer, answer.read(), sign_in=VIRTUAL_KEY_NEEDED)
+            raise refused(answer, answer.read(), sign_in=virtual_key_needed(data_dir))
     finally:
         connection.close()

@@ -15,9 +15,9 @@ import typer
 
 from proxy.cli.fault import USAGE, Fault
 from proxy.cli.load import Overrides, as_environment, config_fault, database_fault, load_settings
-from proxy.cli.options import NAME, Config
+from proxy.cli.options import NAME, Config, data_option
 from proxy.cli.output import talk
-from proxy.cli.running import leave_note, take_note_away
+from proxy.cli.running import leave_note, running, take_note_away
 from proxy.cli.where import foreign
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Serve:
         level = "warning" if _person() else self._settings.log.level
         logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s")
         self._refuse_foreign_folder()
+        self._refuse_twice()
         try:
             master = master_key(self._settings)
             supervisor = Supervisor(
@@ -101,6 +102,15 @@ class Serve:
             raise Fault(
                 f"{folder} is not empty and not a data folder of synapscale (it holds {stranger!r}): left as it is.",
                 next_step="--data-dir with a folder that is empty or does not exist yet", code=USAGE,
+            )
+
+    def _refuse_twice(self) -> None:
+        """Before its port is found taken: by itself. One that is still starting is told by the lock."""
+        folder = self._settings.stores.data_dir
+        if here := running(folder):
+            raise Fault(
+                f"The data folder {folder} is in use by another synapscale (process {here['pid']}), at {here.get('url')}.",
+                next_step="stop that one first, or start this one with another --data-dir (and --port)",
             )
 
     def _plan(self) -> ServePlan:
@@ -131,7 +141,7 @@ class Serve:
             redis_url=stores.redis_url.get_secret_value() if stores.redis_url else None,
             postgres_max_connections=(server.workers + 1) * stores.database_pool + 20,
             redis_maxmemory_mb=stores.maxmemory_mib,
-            gateway_grace_s=server.shutdown_grace_s + SETTLE_S, hung_after_s=server.hung_after_s,
+            gateway_grace_s=server.shutdown_grace_s, gateway_settle_s=SETTLE_S, hung_after_s=server.hung_after_s,
         )
 
     def _prepare(self, stores: Stores, master: MasterKey) -> None:
@@ -204,7 +214,7 @@ class Serve:
             keyless=tuple(name for name, each in settings.providers.items() if not each.api_key and each.auth == "none"),
             variables=tuple(key_variables(self._config).values()),
             llms=len(settings.llms) + settings.echo, loopback=is_loopback(settings.server.host),
-            command=_command(), key=key if show_key else None,
+            command=_command(), data_option=data_option(settings.stores.data_dir), key=key if show_key else None,
             # Also at a later start: a first key that nobody has fetched yet.
             key_file=str(file) if file.exists() and not (key and show_key) else None,
             cert_file=str(settings.server.tls_cert_file) if settings.server.tls_cert_file else None,

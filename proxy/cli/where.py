@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from proxy.cli.fault import NOT_SIGNED_IN, USAGE, Fault
+from proxy.cli.options import data_option
 from proxy.cli.running import RUNNING_FILE, running
 
 DEFAULT_URL = "http://127.0.0.1:4000"
@@ -74,7 +75,10 @@ def management_key(key_file: Path | None, data_dir: Path) -> str:
     if not key:
         raise Fault(
             f"Not signed in: SYNAPSCALE_KEY is not set and there is no readable {data_dir / ADMIN_KEY_FILE}.",
-            next_step="export SYNAPSCALE_KEY=sk-adm-…, or name the folder of the running gateway with --data-dir",
+            next_step=(
+                "export SYNAPSCALE_KEY=sk-adm-…, or name the folder of the running gateway with --data-dir. Is no key left: "
+                "start serve once with SYNAPSCALE_ADMIN_KEY=sk-adm-… set to a new one"
+            ),
             code=NOT_SIGNED_IN,
         )
     return _usable(key)
@@ -86,7 +90,7 @@ def virtual_key(data_dir: Path) -> str:
     if not key:
         raise Fault(
             "No virtual key: SYNAPSCALE_API_KEY is not set.",
-            next_step="export SYNAPSCALE_API_KEY=$(synapscale keys create cli)",
+            next_step=f"export SYNAPSCALE_API_KEY=$(synapscale keys create cli{data_option(data_dir)})",
             code=NOT_SIGNED_IN,
         )
     return _usable(key)

@@ -67,7 +67,8 @@ def _problem(error: OSError, address: tuple[str, int]) -> ServeProblem:
     host, port = address[:2]
     if error.errno == errno.EADDRINUSE:
         return ServeProblem(
-            f"Port {port} on {host} is taken by another program.\nStop that one, or choose another port with --port."
+            f"Port {port} on {host} is taken by another program.\n"
+            "Stop that one (it may be a synapscale that runs already), or choose another port with --port."
         )
     if error.errno == errno.EACCES:
         return ServeProblem(f"No permission to listen on port {port}: choose one above 1023 with --port.")

@@ -26,7 +26,8 @@ class ServePlan:
     postgres_max_connections: int = 50
     redis_maxmemory_mb: int = 256
     start_within_s: float = 60.0
-    gateway_grace_s: float = 30.0
+    gateway_grace_s: float = 30.0  # for open answers
+    gateway_settle_s: float = 0.0  # and then for settling and closing
     worker_grace_s: float = 15.0
     stores_grace_s: float = 30.0
     hung_after_s: float = 60.0  # 0: never

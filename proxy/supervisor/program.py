@@ -14,6 +14,8 @@ class Program:
     """A `Kind` of child that says itself when it is up."""
 
     stop_signal = signal.SIGTERM
+    # Not a second SIGTERM: systemd sends one to all processes of a unit, so that two may come of one wish to stop.
+    hurry_signal = signal.SIGINT
 
     def __init__(
         self, name: str, argv: tuple[str, ...], *, environment: Mapping[str, str], fds: tuple[int, ...] = ()

@@ -156,9 +156,11 @@ class Supervisor:
     def _stop(self, stores: Stores | None, folder: DataFolder | None) -> None:
         for listener in self._listeners:
             listener.close()  # a gateway that closes its copy then refuses instead of letting people wait
+        grace_s = self._plan.gateway_grace_s
         self._end(
-            self._gateways, self._plan.gateway_grace_s, keep=[*self._servers, *self._worker],
-            waiting="finishing open answers for up to {:.0f} s; Ctrl-C again stops at once",
+            self._gateways, grace_s + self._plan.gateway_settle_s, keep=[*self._servers, *self._worker],
+            waiting=f"finishing open answers for up to {grace_s:g} s; Ctrl-C again cuts and settles them",
+            hurry=Program.hurry_signal,
         )
         self._end(self._worker, self._plan.worker_grace_s, keep=self._servers)
         if stores is not None:
@@ -171,27 +173,36 @@ class Supervisor:
 
     def _end(
         self, children: Iterable[Child], grace_s: float, *, keep: Sequence[Child], waiting: str | None = None,
+        hurry: signal.Signals | None = None,
     ) -> None:
-        """Ask, wait, kill; a further signal kills at once. What the ending ones still need is kept up meanwhile.
+        """Ask, wait, kill. A second signal shortens the wait, and is passed on as `hurry`; a third kills at once.
 
-        `waiting` is told once they have taken longer than what has nothing to finish.
+        What the ending ones still need is kept up meanwhile. `waiting` is told once they have taken longer than what
+        has nothing to finish.
         """
         began = time.monotonic()
-        deadline = began + self._grace(grace_s)
-        signals = self._wake.stops
+        deadline = began + grace_s
+        signals, hurried = self._wake.stops, False
         ending = [child for child in children if child.running()]
         for child in ending:
             child.send(child.kind.stop_signal)
         while ending := [child for child in ending if child.running()]:
-            if time.monotonic() > deadline or self._wake.stops > max(signals, 1):
+            if self._wake.stops > 1 and not hurried:
+                hurried = True
+                deadline = min(deadline, time.monotonic() + HURRIED_GRACE_S)
+                if hurry is not None:
+                    for child in ending:
+                        child.send(hurry)
+            impatient = self._wake.stops > max(signals, 2)
+            if impatient or time.monotonic() > deadline:
                 for child in ending:
-                    log.warning("%s did not stop in time and was killed", child.name)
+                    log.warning("%s %s", child.name, "was killed" if impatient else "did not stop in time and was killed")
                     child.send(signal.SIGKILL)
                     assert child.process is not None
                     child.process.wait()
                 return
-            if waiting and time.monotonic() - began > TELL_AFTER_S:
-                self._progress(waiting.format(deadline - began))
+            if waiting and not hurried and time.monotonic() - began > TELL_AFTER_S:
+                self._progress(waiting)
                 waiting = None
             self._look(keep)
             self._wake.sleep(LOOK_WHILE_STARTING_S)

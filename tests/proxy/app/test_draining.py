@@ -121,3 +121,16 @@ async def test_an_answer_under_way_is_finished_first(up: RunningGateway, upstrea
     assert await busy.ask(hot(up)) == (200, "close")
     assert await busy.is_closed()
     await asyncio.wait_for(stopping, 10)
+
+
+async def test_hurry_ends_the_grace_and_settles(up: RunningGateway, upstream: Upstream) -> None:
+    upstream.expect(Script([Hold(asyncio.Event()), *ANSWER.steps]))
+    busy = await Client.connect(up)
+    busy.send(hot(up))
+    await asked(upstream, 1)
+    stopping = await stops(up)
+    up.gateway.hurry.set()
+    assert (await asyncio.wait_for(busy.answer(), 10))[0] == 503  # the grace is a minute
+    assert await busy.is_closed()
+    await asyncio.wait_for(stopping, 10)
+    assert up.gateway.load.in_flight == 0

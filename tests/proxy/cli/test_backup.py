@@ -93,7 +93,7 @@ async def test_at_work(house: House, provider: Provider, tmp_path: Path) -> None
     done = run(house, "backup", str(file))
     assert done.returncode == 0, done.stderr
     assert file.stat().st_mode & 0o777 == 0o600
-    assert "master key is not in it" in done.stderr
+    assert "master key is not in it" in done.stderr and f"{file.stat().st_size:,} bytes" in done.stderr
     with tarfile.open(file) as tar:
         names = tar.getnames()
     assert names[0] == MANIFEST and not any(name.startswith("keys") for name in names)
@@ -105,6 +105,7 @@ async def test_at_work(house: House, provider: Provider, tmp_path: Path) -> None
     (tmp_path / "kept").write_text(master_key)
     done = run(house, "restore", str(file), "--master-key-file", str(tmp_path / "kept"))
     assert done.returncode == 0, done.stderr
+    assert f"Next: synapscale serve --data-dir {house.data}\n" in done.stderr and "SYNAPSCALE_ADMIN_KEY" in done.stderr
     for name, secret in (("admin-key", admin_key), ("first-key", first_key)):
         (house.data / name).write_text(secret)  # what a person has kept; the backup has none of them
     house.start()

@@ -32,6 +32,13 @@ def test_later_start_shows_no_key() -> None:
     assert "sk-syn" not in text and "providers with a key: openai, groq" in text and "synapscale keys create" in text
 
 
+def test_commands_to_type_name_the_folder() -> None:
+    up = UP._replace(data_option=" --data-dir '/my data'")
+    assert "keys create NAME --data-dir '/my data'`" in for_people(up)
+    text = for_people(up._replace(key=None))
+    assert "keys create NAME --data-dir '/my data') synapscale chat synapscale/echo hi --data-dir '/my data'\n" in text
+
+
 def test_providers_without_keys_are_live_too() -> None:
     text = for_people(UP._replace(keyless=("local",)))
     assert "providers without keys: local" in text and "export" not in text.split("Try it")[1]

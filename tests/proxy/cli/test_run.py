@@ -56,7 +56,7 @@ async def test_command_that_is_not_there(gateway: RunningGateway) -> None:
 
 async def test_options_of_the_child_need_no_dashes(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
-    monkeypatch.setattr("proxy.cli.run._try", lambda place, key: None)
+    monkeypatch.setattr("proxy.cli.run._try", lambda place, key, data_dir: None)
     monkeypatch.setattr(os, "execvpe", lambda name, argv, env: seen.append(argv))
     monkeypatch.setenv("SYNAPSCALE_API_KEY", "sk-syn-x")
     await cli("run", "python", "app.py", "--url", "mine", "--help")
@@ -72,3 +72,8 @@ def test_environment() -> None:
     }
     assert "NODE_EXTRA_CA_CERTS" not in environment(Gateway("http://g"), "sk-syn-x")
     assert json.dumps(found)  # text alone
+
+
+async def test_help_names_all_that_is_set(cli: Cli) -> None:
+    said = (await cli("run", "--help")).out
+    assert [name for name in environment(Gateway("https://g", Path("/own.pem")), "sk-syn-x") if name not in said] == []

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -130,9 +131,12 @@ def test_what_runs_is_found_by_commands_beside_it(folder: Path, started: list[su
 
 def test_second_start_leaves_the_note_of_the_first(folder: Path, started: list[subprocess.Popen[str]]) -> None:
     process = start(folder, started)
-    ready(process)
+    url = ready(process)["base_url"].removesuffix("/v1")
     ran = subprocess.run(COMMAND, cwd=folder, capture_output=True, text=True, check=False)
     assert ran.returncode == 1 and "in use" in ran.stderr
+    port = str(urlsplit(url).port)
+    ran = subprocess.run([*COMMAND, "--port", port], cwd=folder, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1 and f"in use by another synapscale (process {process.pid}), at {url}." in ran.stderr
     assert json.loads((folder / ".synapscale/running.json").read_text())["pid"] == process.pid
     stop(process)
     assert not (folder / ".synapscale/running.json").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cli.fault import Fault
+from proxy.cli.options import data_option
 from proxy.cli.where import Gateway, foreign, gateway, management_key, unreadable, virtual_key
 from tests.proxy.cli.test_running import held
 
@@ -30,7 +31,7 @@ def test_certificate_of_the_one_on_this_machine_is_believed(tmp_path: Path) -> N
 def test_management_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Fault) as caught:
         management_key(None, tmp_path)
-    assert caught.value.code == 4
+    assert caught.value.code == 4 and "SYNAPSCALE_ADMIN_KEY" in str(caught.value.next_step)
     (tmp_path / "admin-key").write_text("sk-adm-file\n")
     assert management_key(None, tmp_path) == "sk-adm-file"
     monkeypatch.setenv("SYNAPSCALE_KEY", "sk-adm-environment")
@@ -45,11 +46,17 @@ def test_virtual_key_for_chat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "admin-key").write_text("sk-adm-x")  # is no substitute
     with pytest.raises(Fault, match="SYNAPSCALE_API_KEY") as caught:
         virtual_key(tmp_path)
-    assert caught.value.code == 4 and "keys create" in str(caught.value.next_step)
+    assert caught.value.code == 4 and f"keys create cli --data-dir {tmp_path})" in str(caught.value.next_step)
     (tmp_path / "first-key").write_text("sk-syn-first")
     assert virtual_key(tmp_path) == "sk-syn-first"
     monkeypatch.setenv("SYNAPSCALE_API_KEY", " sk-syn-mine ")
     assert virtual_key(tmp_path) == "sk-syn-mine"
+
+
+def test_folder_in_a_command_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert data_option(Path(".synapscale")) == data_option(tmp_path / ".synapscale") == ""
+    assert data_option(Path("my data")) == " --data-dir 'my data'"
 
 
 def test_key_that_would_break_a_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

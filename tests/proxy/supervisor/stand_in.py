@@ -1,7 +1,7 @@
 """A stand-in for a gateway or a worker: just enough of a process to be supervised. Run as a script, no imports of ours.
 
-STAND_IN_LOG: what happened, a JSON line each. STAND_IN_BEHAVIOUR: `stubborn` ignores SIGTERM, `broken` ends at once,
-`silent` is never ready.
+STAND_IN_LOG: what happened, a JSON line each. STAND_IN_BEHAVIOUR: `stubborn` ignores SIGTERM and SIGINT, `busy` stops at
+SIGINT alone, `broken` ends at once, `silent` is never ready.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ def valkey_answers() -> bool:
 
 
 def stop(number: int, frame: object) -> None:
-    note(event="asked to stop")
-    if os.environ.get("STAND_IN_BEHAVIOUR") == "stubborn" and role != "worker":
+    note(event="asked to stop", signal=number)
+    behaviour = os.environ.get("STAND_IN_BEHAVIOUR")
+    if role != "worker" and (behaviour == "stubborn" or (behaviour == "busy" and number == signal.SIGTERM)):
         return
     note(event="stopped", valkey=valkey_answers())
     os._exit(0)
@@ -55,6 +56,7 @@ if __name__ == "__main__":
         print("the stand-in is broken", file=sys.stderr)
         sys.exit(3)
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     note(event="started", index=options.index, environment=dict(os.environ))
     if options.fd is not None:
         threading.Thread(target=answer, args=[socket.socket(fileno=options.fd)], daemon=True).start()

@@ -240,16 +240,30 @@ def test_a_stubborn_gateway_is_killed_after_its_grace(serve: Callable[..., Serve
     said = running.end()
     assert running.process.returncode == 0
     assert "gateway 0 did not stop in time" in said
-    assert said.count("finishing open answers for up to 1 s; Ctrl-C again stops at once") == 1
+    assert said.count("finishing open answers for up to 1.2 s; Ctrl-C again cuts and settles them") == 1
     assert [pid for pid in running.pids() if is_alive(pid)] == []
 
 
 def test_a_second_signal_hurries(serve: Callable[..., Serve]) -> None:
-    running = serve(environment={"STAND_IN_BEHAVIOUR": "stubborn"}, gateway_grace_s=10_000).wait_ready()
+    running = serve(environment={"STAND_IN_BEHAVIOUR": "busy"}, gateway_grace_s=10_000).wait_ready()
     running.process.terminate()
     eventually(lambda: len(running.notes("asked to stop", "gateway")) == 2, "both gateways asked")
     running.process.terminate()
-    running.end()
+    assert "killed" not in running.end()
+    assert running.process.returncode == 0
+    assert [note["role"] for note in running.notes("stopped")] == ["gateway", "gateway", "worker"]
+    assert [note["signal"] for note in running.notes("asked to stop", "worker")] == [signal.SIGTERM]
+    assert [pid for pid in running.pids() if is_alive(pid)] == []
+
+
+def test_a_third_signal_kills(serve: Callable[..., Serve]) -> None:
+    running = serve(environment={"STAND_IN_BEHAVIOUR": "stubborn"}, gateway_grace_s=10_000).wait_ready()
+    for asked in (2, 4):
+        running.process.terminate()
+        eventually(lambda asked=asked: len(running.notes("asked to stop", "gateway")) == asked, "both gateways asked")
+    running.process.terminate()
+    said = running.end()
+    assert "gateway 0 was killed" in said and "in time" not in said
     assert running.process.returncode == 0
     assert [note["role"] for note in running.notes("stopped")] == ["worker"]
     assert [pid for pid in running.pids() if is_alive(pid)] == []
