@@ -135,7 +135,8 @@ class Gateway:
             max_bodies_bytes=max(server.max_bodies_mib, server.max_body_mib) * MIB,
         )  # fmt: skip
         cors = Cors(server.cors_origins)
-        middleware = make_middleware(self.clock, self.metrics, cors, AccessLog(server.access_log))
+        access = AccessLog(server.access_log)
+        middleware = make_middleware(self.clock, self.metrics, cors, access)
         app = web.Application(client_max_size=limits.max_body_bytes, middlewares=[middleware])
         app.on_response_prepare.append(dress)
         add_health(app, self.metrics, self.checks, version("synapscale-gateway"))
@@ -147,7 +148,7 @@ class Gateway:
 
         def ingress(surface: Surface) -> SurfaceIngress:
             return SurfaceIngress(
-                surface, self.flow, self.load, limits, self.clock, self.metrics, lambda: self.listener.draining, cors
+                surface, self.flow, self.load, limits, self.clock, self.metrics, lambda: self.listener.draining, cors, access
             )
 
         chat = ingress(CHAT)

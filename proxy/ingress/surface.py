@@ -14,6 +14,7 @@ from proxy.flow.answer import refusal_head
 from proxy.flow.request import RequestFlow
 from proxy.ingress.body import read_body
 from proxy.ingress.head import Head
+from proxy.server.access import AccessLog
 from proxy.server.channel import HttpChannel
 from proxy.server.connection import ClientConnection, Limits
 from proxy.server.cors import Cors
@@ -76,7 +77,7 @@ class SurfaceIngress:
 
     def __init__(
         self, surface: Surface, flow: RequestFlow, load: Load, limits: Limits, clock: Clock, metrics: Metrics,
-        draining: Callable[[], bool], cors: Cors,
+        draining: Callable[[], bool], cors: Cors, access: AccessLog,
     ) -> None:  # fmt: skip
         self.request_line = f"POST {surface.path} HTTP/1.1\r\n".encode()
         self._surface = surface
@@ -87,6 +88,7 @@ class SurfaceIngress:
         self._metrics = metrics
         self._draining = draining
         self._cors = cors
+        self._access = access
         self._loop = asyncio.get_running_loop()
         self._kept, self._closed = _Sent(True), _Sent(False)
 
@@ -198,7 +200,7 @@ class SurfaceIngress:
             load.in_flight -= 1
             load.body_bytes -= body_bytes
             channel.close_listener()
-        self._metrics.took(self._surface.name, channel.status, self._loop.time() - started)
+        self._over(channel.status, started, request_id)
         return self._kept if channel.keep_alive else self._closed
 
     # ---- both
@@ -240,7 +242,15 @@ class SurfaceIngress:
         """The request is over."""
         self._load.in_flight -= 1
         self._load.body_bytes -= answer.body_bytes
-        self._metrics.took(self._surface.name, answer.channel.status, self._loop.time() - answer.started)
+        self._over(answer.channel.status, answer.started, answer.request_id)
+
+    def _over(self, status: int, started: float, request_id: UUID) -> None:
+        seconds = self._loop.time() - started
+        self._metrics.took(self._surface.name, status, seconds)
+        if self._access.enabled:
+            self._access.write(
+                "POST", self._surface.path, status, seconds=seconds, request_id=f"req_{request_id.hex}", sent_bytes=None
+            )
 
 
 class _Answer:

@@ -65,5 +65,7 @@ async def test_the_access_log(house: House, caplog: pytest.LogCaptureFixture) ->
     await house.talk(house.post(body, path=b"/v1/chat/completions?x=canary-sorrel") + LAST)
     await house.talk(house.head(method=b"GET", path=b"/v1/models/canary-sorrel?canary-sorrel") + LAST)
     lines = [orjson.loads(record.getMessage()) for record in caplog.records if record.name == "proxy.server.access"]
-    assert ("GET", "/v1/models/{name}", 404) in [(line["method"], line["route"], line["status"]) for line in lines]
+    said = [(line["method"], line["route"], line["status"]) for line in lines]
+    assert ("GET", "/v1/models/{name}", 404) in said
+    assert ("POST", "/v1/chat/completions", 404) in said
     assert "canary-sorrel" not in caplog.text and house.running.key not in caplog.text
