@@ -183,13 +183,22 @@ def _named(name: str, value: Any, here: _Path) -> Iterator[Reference]:
 
 
 def _items(items: list[Any], path: _Path) -> Iterator[Reference]:
-    for index, item in enumerate(items):
-        if not isinstance(item, _Object):
-            continue
-        ids = [value for key, value in item if key.casefold() == "id" and isinstance(value, str)]
-        if ids:
-            inline = _is_inline(item)
-            yield from (Reference("item", id, f"{path}[{index}].id", inline) for id in ids)
+    """Those of arrays inside too: no provider documents them, and some may read them."""
+    arrays = [(items, path)]
+    while arrays:
+        inside, at = arrays.pop()
+        for index, item in enumerate(inside):
+            if isinstance(item, _Object):
+                yield from _item(item, _Path(at, index))
+            elif isinstance(item, list):
+                arrays.append((item, _Path(at, index)))
+
+
+def _item(item: _Object, path: _Path) -> Iterator[Reference]:
+    ids = [value for key, value in item if key.casefold() == "id" and isinstance(value, str)]
+    if ids:
+        is_inline = _is_inline(item)
+        yield from (Reference("item", id, f"{path}.id", is_inline) for id in ids)
 
 
 def _is_inline(item: _Object) -> bool:

@@ -47,6 +47,7 @@ def found(body: Any, *, items: bool = True) -> set[tuple[str, str]]:
         ({"tools": [{"type": "mcp", "tunnel_id": "t1"}]}, ("tunnel", "t1")),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, ("item", "msg_1")),
         ({"input": [{"id": "msg_1"}]}, ("item", "msg_1")),
+        ({"input": ["x", [[{"type": "item_reference", "id": "msg_1"}]]]}, ("item", "msg_1")),
         ({"items": [{"type": "message", "id": "msg_1", "content": []}]}, ("item", "msg_1")),
         ({"input": [{"content": [{"annotations": [{"file_id": "cfile_689f74e29ec88192a335"}]}]}]},
          ("container_file", "cfile_689f74e29ec88192a335")),
