@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from proxy.storage.embedded.folder import is_running
+
 # Its address, its certificate, and the addresses of its embedded stores (which hold no password).
 RUNNING_FILE = "running.json"
 LOCK_FILE = "lock"  # storage/embedded/folder.py holds it, with the holder's number inside
@@ -51,17 +53,7 @@ def _holder(lock: Path) -> str | None:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 holder = file.read(20).decode("ascii", "replace").strip()
-                return holder if holder.isdigit() and _is_running(int(holder)) else None
+                return holder if holder.isdigit() and is_running(int(holder)) else None
     except OSError:
         return None
     return None
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,43 +1,13 @@
-"""A whole JSON answer and its usage."""
+"""A whole JSON answer: what it says, and the usage at the end of one that is too large to hold."""
 
 from __future__ import annotations
 
-from pricing.usage import Usage
 from proxy.metering.output_text import OutputText
-from proxy.metering.reading import ImagesMade, Part, Reading, UsageReader
+from proxy.metering.reading import Reading, UsageReader
 
 # Where usage begins in the end of a body that was not held; counted tools stand before it (recording 13).
 _ENDS = (b'"tool_usage"', b'"usage"')
 _MAX_TRIES = 8
-
-
-class BodyMeter:
-    """One attempt's body. `read` once; then read the attributes (as a `StreamMeter` has them)."""
-
-    __slots__ = ("_reader", "decode_errors", "error_seen", "images", "parts", "pending", "raw_usage", "usage")
-
-    def __init__(self, reader: UsageReader) -> None:
-        self._reader = reader
-        self.usage: Usage | None = None
-        self.raw_usage: str | None = None
-        self.decode_errors = 0
-        self.error_seen = False  # a body that is an error in spite of its status (OpenRouter answers 200)
-        self.pending = False  # the provider goes on in the background: this is not what it will bill
-        self.parts: tuple[Part, ...] = ()
-        self.images: tuple[ImagesMade, ...] = ()
-
-    def read(self, body: bytes) -> tuple[Usage | None, str | None]:
-        return self._take(self._reader.read(body))
-
-    def read_tail(self, tail: bytes) -> tuple[Usage | None, str | None]:
-        return self._take(read_tail(self._reader, tail))
-
-    def _take(self, reading: Reading) -> tuple[Usage | None, str | None]:
-        self.usage, self.raw_usage, self.error_seen = reading.usage, reading.raw_usage, reading.error
-        self.pending, self.parts, self.images = reading.pending, reading.parts, reading.images
-        if reading.garbled:
-            self.decode_errors += 1
-        return self.usage, self.raw_usage
 
 
 def read_tail(reader: UsageReader, tail: bytes) -> Reading:

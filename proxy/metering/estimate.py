@@ -59,9 +59,6 @@ class Estimator:
         family = family_of(model)
         return await self._run(len(text), family, lambda: self._said(text, family))
 
-    async def estimate_chat(self, raw_body: bytes, output_text: str, model: str) -> Usage:
-        return await self.estimate("chat", raw_body, output_text, model)
-
     async def estimate(self, surface: str, raw_body: bytes, output_text: str, model: str) -> Usage:
         """`raw_body`: the request as the provider got it. Cached input cannot be seen: its unit is absent.
 

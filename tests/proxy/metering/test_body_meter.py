@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from proxy.metering.body_meter import BodyMeter
 from proxy.providers.readers import reader_for
+from tests.proxy.metering.whole_body import WholeBody
 
 RESPONSE: dict[str, Any] = {
     "id": "resp_1",
@@ -21,7 +21,7 @@ RESPONSE: dict[str, Any] = {
 
 
 def test_a_whole_response() -> None:
-    meter = BodyMeter(reader_for("responses", "openai"))
+    meter = WholeBody(reader_for("responses", "openai"))
     usage, raw = meter.read(json.dumps(RESPONSE).encode())
     assert usage is not None
     assert usage.units == {"input": 3, "output": 4, "web_searches": 2, "images": 1}
@@ -31,7 +31,7 @@ def test_a_whole_response() -> None:
 
 def test_the_tail_of_a_response_has_tokens_and_the_counted_tools() -> None:
     body = json.dumps(RESPONSE).encode()
-    meter = BodyMeter(reader_for("responses", "openai"))
+    meter = WholeBody(reader_for("responses", "openai"))
     usage, raw = meter.read_tail(body[-600:])
     assert usage is not None
     assert usage.units == {"input": 3, "output": 4, "web_searches": 2}
@@ -50,20 +50,20 @@ def test_the_tail_of_a_response_has_tokens_and_the_counted_tools() -> None:
     ],
 )
 def test_a_tail_without_usage_is_no_error(tail: bytes) -> None:
-    meter = BodyMeter(reader_for("responses", "openai"))
+    meter = WholeBody(reader_for("responses", "openai"))
     assert meter.read_tail(tail) == (None, None)
     assert meter.decode_errors == 0
 
 
 def test_usage_that_clients_repeat_behind_it_is_passed_by() -> None:
     tail = b'..."usage": {"prompt_tokens": 8, "total_tokens": 8}, "metadata": {"usage": "x", "a": {"usage": []}}}'
-    meter = BodyMeter(reader_for("embeddings", "openai"))
+    meter = WholeBody(reader_for("embeddings", "openai"))
     usage, _ = meter.read_tail(tail)
     assert usage is not None
     assert usage.units == {"input": 8}
 
 
 def test_a_response_in_the_background_is_pending() -> None:
-    meter = BodyMeter(reader_for("responses", "openai"))
+    meter = WholeBody(reader_for("responses", "openai"))
     assert meter.read(b'{"id":"resp_1","object":"response","status":"queued","usage":null,"output":[]}') == (None, None)
     assert (meter.pending, meter.error_seen) == (True, False)

@@ -38,13 +38,13 @@ HELLO = {"role": "user", "content": "hello"}
 
 async def test_a_short_chat(estimator: Estimator) -> None:
     """OpenAI reports 8 prompt tokens for "hello"."""
-    usage = await estimator.estimate_chat(chat(HELLO), "Hello! How can I help you today?", "gpt-4o")
+    usage = await estimator.estimate("chat", chat(HELLO), "Hello! How can I help you today?", "gpt-4o")
     assert usage == Usage({"input": 8, "output": 9})
     assert usage == await estimator.estimate("chat", chat(HELLO), "Hello! How can I help you today?", "gpt-4o")
 
 
 async def test_special_token_text_is_text(estimator: Estimator) -> None:
-    usage = await estimator.estimate_chat(chat({"role": "user", "content": "<|endoftext|>"}), "<|endoftext|>", "gpt-4o")
+    usage = await estimator.estimate("chat", chat({"role": "user", "content": "<|endoftext|>"}), "<|endoftext|>", "gpt-4o")
     assert usage == Usage({"input": 14, "output": 7})
 
 
@@ -52,12 +52,12 @@ async def test_families_count_in_their_own_way(estimator: Estimator) -> None:
     """Recorded: 9 tokens of text are 17 at Claude, 16 at OpenAI; every digit is one of Gemini's."""
     body = chat({"role": "user", "content": "What is 4200 + 42?"})
     wanted = {"gpt-4o": 16, "claude-sonnet-4-0": 17, "gemini-2.5-flash": 13}
-    assert wanted == {model: (await estimator.estimate_chat(body, "", model)).input_tokens for model in wanted}
+    assert wanted == {model: (await estimator.estimate("chat", body, "", model)).input_tokens for model in wanted}
 
 
 async def test_images_are_units_of_their_own(estimator: Estimator) -> None:
     image = {"type": "image_url", "image_url": {"url": url(png(400, 400))}}
-    usage = await estimator.estimate_chat(chat({"role": "user", "content": [{"type": "text", "text": "hello"}, image]}), "", "gpt-4o")
+    usage = await estimator.estimate("chat", chat({"role": "user", "content": [{"type": "text", "text": "hello"}, image]}), "", "gpt-4o")
     assert usage.units == {"input": 8, "input_image": 255, "output": 0}
 
 
@@ -79,30 +79,30 @@ async def test_a_demanded_function_is_not_named(estimator: Estimator) -> None:
         b'{"choices":[{"message":{"tool_calls":[{"function":{"name":"__mirascope_formatted_output_tool__","arguments":"{\\"output\\":7}"}}]}}]}'
     )
     named = {"type": "function", "function": {"name": "__mirascope_formatted_output_tool__"}}
-    assert (await estimator.estimate_chat(chat(HELLO, tool_choice=named), said, "gpt-4o")).output_tokens == 5
-    assert (await estimator.estimate_chat(chat(HELLO), said, "gpt-4o")).output_tokens == 5 + 9 + 7
+    assert (await estimator.estimate("chat", chat(HELLO, tool_choice=named), said, "gpt-4o")).output_tokens == 5
+    assert (await estimator.estimate("chat", chat(HELLO), said, "gpt-4o")).output_tokens == 5 + 9 + 7
     one = chat(HELLO, tool_choice="required", tools=[named])
-    assert (await estimator.estimate_chat(one, said, "gpt-4o")).output_tokens == 5
+    assert (await estimator.estimate("chat", one, said, "gpt-4o")).output_tokens == 5
 
 
 async def test_error_bodies_are_not_counted(estimator: Estimator) -> None:
     for body in (
         b'{"error":{"message":"You are out of quota, dear customer"}}', b'{"object":"error","message":"long"}', b"<html>no</html>",
     ):  # fmt: skip
-        assert (await estimator.estimate_chat(chat(HELLO), output_text(body), "gpt-4o")).output_tokens == 0
+        assert (await estimator.estimate("chat", chat(HELLO), output_text(body), "gpt-4o")).output_tokens == 0
 
 
 async def test_a_body_that_is_no_json_is_told_by_its_length(estimator: Estimator) -> None:
-    assert (await estimator.estimate_chat(b"x" * 41, "", "gpt-4o")).units == {"input": 11, "output": 0}
+    assert (await estimator.estimate("chat", b"x" * 41, "", "gpt-4o")).units == {"input": 11, "output": 0}
     image = b'{"messages": [{"content": "' + base64.b64encode(bytes(30_000)) + b'"'  # cut off
-    assert (await estimator.estimate_chat(image, "", "gpt-4o")).input_tokens < 20
+    assert (await estimator.estimate("chat", image, "", "gpt-4o")).input_tokens < 20
     lone = b'{"messages":[{"role":"user","content":"\\ud800 hello"}]}'  # some parsers take it
-    assert 8 < (await estimator.estimate_chat(lone, "", "gpt-4o")).input_tokens < 14
+    assert 8 < (await estimator.estimate("chat", lone, "", "gpt-4o")).input_tokens < 14
 
 
 async def test_a_body_of_a_million_messages_is_told_by_its_length(estimator: Estimator) -> None:
     body = chat(*[{"role": "user", "content": "x"}] * 200_001)
-    assert (await estimator.estimate_chat(body, "", "gpt-4o")).input_tokens == -(-len(body) // 4)
+    assert (await estimator.estimate("chat", body, "", "gpt-4o")).input_tokens == -(-len(body) // 4)
     ids = json.dumps({"input": [7] * 2_000_000}).encode()
     assert (await estimator.estimate("embeddings", ids, "", "gpt-4o")).units == {"input": -(-len(ids) // 4)}
 
@@ -117,11 +117,11 @@ async def test_large_counts_leave_the_event_loop(estimator: Estimator) -> None:
         return original(text, name)
 
     estimator._tokenizer = type("Spy", (), {"count": staticmethod(spy), "loaded": staticmethod(_SHARED.loaded)})()  # type: ignore[assignment]
-    await estimator.estimate_chat(chat({"role": "user", "content": "word " * 5000}), "", "gpt-4o")
+    await estimator.estimate("chat", chat({"role": "user", "content": "word " * 5000}), "", "gpt-4o")
     await estimator.count("word " * 5000, "gpt-4o")
     assert {name.partition("_")[0] for name in seen} == {"tokenizer"}
     seen.clear()
-    await estimator.estimate_chat(chat({"role": "user", "content": "hi"}), "", "gpt-4o")
+    await estimator.estimate("chat", chat({"role": "user", "content": "hi"}), "", "gpt-4o")
     await estimator.count("hi", "gpt-4o")
     assert set(seen) == {threading.current_thread().name}
 
@@ -136,7 +136,7 @@ async def test_the_first_load_leaves_the_event_loop() -> None:
         return original(name)
 
     fresh._tokenizer._load = spy  # type: ignore[assignment, method-assign]
-    await asyncio.gather(fresh.warm("gpt-4o"), *(fresh.estimate_chat(chat(HELLO), "", "gpt-4o") for _ in range(3)))
+    await asyncio.gather(fresh.warm("gpt-4o"), *(fresh.estimate("chat", chat(HELLO), "", "gpt-4o") for _ in range(3)))
     fresh.close()
     assert loads
     assert all(name.startswith("tokenizer") for name in loads)
@@ -151,7 +151,7 @@ async def test_warm_loads(estimator: Estimator) -> None:
 
 
 async def test_no_more_than_a_bound_is_tokenised(estimator: Estimator, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = (await estimator.estimate_chat(chat({"role": "user", "content": "some words " * 2000}), "", "gpt-4o")).input_tokens
+    whole = (await estimator.estimate("chat", chat({"role": "user", "content": "some words " * 2000}), "", "gpt-4o")).input_tokens
     monkeypatch.setattr(module, "_MAX_CHARS", 1100)
     counted = 0
     original = Tokenizer.count
@@ -162,7 +162,7 @@ async def test_no_more_than_a_bound_is_tokenised(estimator: Estimator, monkeypat
         return original(self, text, name)
 
     monkeypatch.setattr(Tokenizer, "count", count)
-    found = (await estimator.estimate_chat(chat({"role": "user", "content": "some words " * 2000}), "", "gpt-4o")).input_tokens
+    found = (await estimator.estimate("chat", chat({"role": "user", "content": "some words " * 2000}), "", "gpt-4o")).input_tokens
     assert counted <= 1100
     assert found == pytest.approx(whole, rel=0.02)
 
@@ -208,7 +208,7 @@ async def test_anything_can_be_estimated(estimator: Estimator, surface: str, bod
 async def test_more_text_is_never_less(estimator: Estimator, text: str, model: str) -> None:
     async def total(*messages: str, said: str = "") -> tuple[int, int]:
         body = chat(*({"role": "user", "content": message} for message in messages))
-        usage = await estimator.estimate_chat(body, said, model)
+        usage = await estimator.estimate("chat", body, said, model)
         return usage.input_tokens, usage.output_tokens
 
     shorter, longer = await total(text, said=text), await total(text + " zebra", said=text + " zebra")

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from proxy.metering.body_meter import BodyMeter
 from proxy.metering.output_text import ARGUMENTS, CALL
 from proxy.metering.stream_meter import StreamMeter
 from proxy.providers.registry import READERS
 from proxy.wire.sse import split_frames
+from tests.proxy.metering.whole_body import WholeBody
 from tests.wire.recordings import CHAT, Recording, cuts, params
 
 # (input, cached, output, reasoning) as the provider reported them, read by eye; None: it reported nothing.
@@ -74,7 +74,7 @@ def play(recording: Recording, how: str, *, strip: bool) -> tuple[bytes, StreamM
     return sent + meter.finish(), meter
 
 
-def check(recording: Recording, meter: StreamMeter | BodyMeter, usage: dict[str, Any] | None) -> None:
+def check(recording: Recording, meter: StreamMeter | WholeBody, usage: dict[str, Any] | None) -> None:
     assert meter.decode_errors == 0
     found = meter.usage
     if recording.name in REPORTED:
@@ -132,7 +132,7 @@ def test_done_and_what_follows_is_held(recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", params(*CHAT, only="body"))
 def test_bodies_are_read(recording: Recording) -> None:
-    meter = BodyMeter(READERS[recording.usage_reader])
+    meter = WholeBody(READERS[recording.usage_reader])
     usage, raw = meter.read(recording.body)
     assert (usage, raw) == (meter.usage, meter.raw_usage)
     body = json.loads(recording.body)
@@ -142,7 +142,7 @@ def test_bodies_are_read(recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", params(11))
 def test_cached_tokens_are_apart(recording: Recording) -> None:
-    usage, _ = BodyMeter(READERS["openai"]).read(recording.body)
+    usage, _ = WholeBody(READERS["openai"]).read(recording.body)
     details = json.loads(recording.body)["usage"]["prompt_tokens_details"]
     assert usage is not None
     assert usage.units["cache_read"] == details["cached_tokens"]
@@ -151,7 +151,7 @@ def test_cached_tokens_are_apart(recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", params(49))
 def test_audio_input_is_apart(recording: Recording) -> None:
-    usage, _ = BodyMeter(READERS["openai"]).read(recording.body)
+    usage, _ = WholeBody(READERS["openai"]).read(recording.body)
     assert usage is not None
     assert usage.units == {
         "cache_read": 0,
@@ -166,7 +166,7 @@ def test_audio_input_is_apart(recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", params(12))
 def test_a_search_model_searches_once(recording: Recording) -> None:
-    usage, _ = BodyMeter(READERS["openai"]).read(recording.body)
+    usage, _ = WholeBody(READERS["openai"]).read(recording.body)
     assert usage is not None
     assert usage.units["web_searches"] == 1
 

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pricing.usage import INPUT_UNITS, OUTPUT_UNITS, Usage
-from proxy.metering.body_meter import BodyMeter, output_text
+from proxy.metering.body_meter import output_text
 from proxy.metering.meters import open_meter
 from proxy.metering.stream_meter import StreamMeter
 from proxy.providers.readers import reader_for
+from tests.proxy.metering.whole_body import WholeBody
 from tests.wire.recordings import Recording, params
 
 RESPONSES = (5, 13, 14, 15, 16)
@@ -166,7 +167,7 @@ def test_a_stream_that_breaks_anywhere_is_no_end(recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", chosen(*RESPONSES, stream=False))
 def test_bodies_are_read(recording: Recording) -> None:
-    meter = BodyMeter(reader_for("responses", recording.usage_reader))
+    meter = WholeBody(reader_for("responses", recording.usage_reader))
     usage, raw = meter.read(recording.body)
     response = json.loads(recording.body)
     check(recording, usage, raw, response)
@@ -177,9 +178,9 @@ def test_bodies_are_read(recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", chosen(*RESPONSES, stream=False))
 def test_the_tail_of_a_body_has_its_usage(recording: Recording) -> None:
-    whole = BodyMeter(reader_for("responses", recording.usage_reader))
+    whole = WholeBody(reader_for("responses", recording.usage_reader))
     whole.read(recording.body)
-    tail = BodyMeter(reader_for("responses", recording.usage_reader))
+    tail = WholeBody(reader_for("responses", recording.usage_reader))
     tail.read_tail(recording.body[-2500:])
     assert whole.usage is not None
     assert tail.usage is not None
@@ -207,10 +208,10 @@ def test_legacy_completions_without_usage(recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", params(10))
 def test_embeddings(recording: Recording) -> None:
-    meter = BodyMeter(reader_for("embeddings", "openai"))
+    meter = WholeBody(reader_for("embeddings", "openai"))
     usage, raw = meter.read(recording.body)
     reported = json.loads(recording.body)["usage"]
     assert usage == Usage({"input": reported["prompt_tokens"]})
     assert json.loads(raw or "") == reported
-    tail = BodyMeter(reader_for("embeddings", "openai"))
+    tail = WholeBody(reader_for("embeddings", "openai"))
     assert tail.read_tail(recording.body[-200:]) == (usage, raw)
