@@ -10,7 +10,10 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class PriceItem:
-    """`price_pusd` pico-USD per `per_units` units. per_units is 1 wherever the price is whole pico per unit."""
+    """`price_pusd` pico-USD per `per_units` units. per_units is 1 wherever the price is whole pico per unit.
+
+    What narrows it: `variant` of the unit (1024x1024/high), tier, processing, a cliff, a window of the UTC day.
+    """
 
     id: UUID
     unit: str
@@ -18,6 +21,11 @@ class PriceItem:
     per_units: int = 1
     service_tier: str = ""  # "": the standard tier
     above_input_tokens: int = 0  # a cliff: applies to the whole attempt once its input exceeds this
+    variant: str = ""  # "": any
+    processing: str = ""  # "batch"; "": not in a batch
+    from_minute: int = 0  # of the UTC day, inclusive; to_minute exclusive, and smaller where the window spans midnight
+    to_minute: int = 0  # both 0: all day
+    minimum_units: int = 0  # fewer are billed as so many
 
 
 @dataclass(frozen=True, slots=True)

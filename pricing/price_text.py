@@ -25,6 +25,11 @@ class PricePoint(NamedTuple):
     per_units: int = 1
     service_tier: str = ""
     above_input_tokens: int = 0
+    variant: str = ""
+    processing: str = ""
+    from_minute: int = 0
+    to_minute: int = 0
+    minimum_units: int = 0
 
 
 def read_price(price: Mapping[str, object]) -> tuple[PricePoint, ...]:

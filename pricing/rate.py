@@ -55,7 +55,8 @@ def in_force(prices: Sequence[PriceVersion], moment: datetime) -> PriceVersion |
     return Unpriced("no price is in force" if prices else "no price is known")
 
 
-def rate(usage: Usage, price: PriceVersion | Unpriced) -> Rated:
+def rate(usage: Usage, price: PriceVersion | Unpriced, minute: int = 0) -> Rated:
+    """`minute` of the UTC day in which the request started."""
     if isinstance(price, PriceVersion) and price.plain is not None:
         rated = _rate_plainly(usage, price.plain)
         if rated is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 # Token classes are disjoint and add up to the provider's totals (pricing/units.py is the registry).
 INPUT_UNITS = ("input", "cache_read", "cache_write_5m", "cache_write_30m", "cache_write_1h", "cache_write_12h",
@@ -13,6 +14,13 @@ _TEXT = {"input", "cache_read", "output"}
 _INPUT, _CACHED, _OUTPUT = frozenset(INPUT_UNITS), frozenset(CACHED_UNITS), frozenset(OUTPUT_UNITS)
 
 
+class Part(NamedTuple):
+    """What another model consumed inside an attempt. `model` None: the provider does not say which."""
+
+    model: str | None
+    units: dict[str, int]
+
+
 @dataclass(slots=True)
 class Usage:
     """`units`: quantity by unit name. A unit that is absent was not reported; 0 was reported as none."""
@@ -21,6 +29,8 @@ class Usage:
     reasoning_tokens: int | None = None  # information: already inside `output`
     inconsistent: bool = False  # the provider contradicted itself; quantities were clamped
     service_tier: str | None = None  # the tier served, where the provider says it
+    processing: str = ""  # "batch"
+    parts: tuple[Part, ...] = ()  # beside `units`, at another model's price
 
     @property
     def input_tokens(self) -> int:

@@ -13,7 +13,7 @@ from proxy.ledger.reading import store
 from proxy.ledger.reading.store import BillingFilter, BillingRow
 from proxy.storage.postgres import Connection
 
-Kind = Literal["usage", "correction"]
+Kind = Literal["usage", "platform_fee", "adjustment", "refund", "credit"]
 
 
 class BillingEventObject(Part):

@@ -41,3 +41,4 @@ class Llm:
     max_output: int | None
     routes: tuple[Route, ...]
     created_at_s: int
+    unpriced: Literal["allow", "reject"] = "allow"  # while no price is in force

@@ -100,8 +100,10 @@ INSERT INTO price_versions (id, route_id, effective_from, effective_to, source, 
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 ADD_ITEMS = """
-INSERT INTO price_items (id, version_id, unit, price_pusd, per_units, service_tier, above_input_tokens)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[])
+INSERT INTO price_items (id, version_id, unit, price_pusd, per_units, service_tier, above_input_tokens, variant,
+    processing, from_minute, to_minute, minimum_units)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[],
+    $8::text[], $9::text[], $10::smallint[], $11::smallint[], $12::bigint[])
 """
 
 LOAD_PROVIDERS = "SELECT id, name, dialect, base_url, stream_usage, usage_reader FROM providers WHERE status = 'active'"
@@ -119,8 +121,9 @@ WHERE v.effective_to IS NULL OR v.effective_to > now() - $1::interval
 ORDER BY v.route_id, v.effective_from DESC
 """
 LOAD_ITEMS = """
-SELECT id, version_id, unit, price_pusd, per_units, service_tier, above_input_tokens
-FROM price_items WHERE version_id = ANY($1::uuid[]) ORDER BY version_id, unit, service_tier, above_input_tokens
+SELECT version_id, id, unit, price_pusd, per_units, service_tier, above_input_tokens, variant, processing, from_minute,
+    to_minute, minimum_units
+FROM price_items WHERE version_id = ANY($1::uuid[]) ORDER BY version_id, unit, service_tier, above_input_tokens, id
 """
 
 
@@ -155,9 +158,8 @@ async def _load_prices(conn: Connection, timeout_s: float) -> Mapping[UUID, list
     rows = await conn.fetch(LOAD_VERSIONS, HISTORY_KEPT, timeout=timeout_s)
     items: defaultdict[UUID, list[PriceItem]] = defaultdict(list)
     for row in await conn.fetch(LOAD_ITEMS, [row["id"] for row in rows], timeout=timeout_s):
-        items[row["version_id"]].append(PriceItem(
-            row["id"], row["unit"], row["price_pusd"], row["per_units"], row["service_tier"], row["above_input_tokens"]
-        ))
+        version_id, *fields = row.values()
+        items[version_id].append(PriceItem(*fields))
     prices: defaultdict[UUID, list[PriceVersion]] = defaultdict(list)
     for row in rows:
         prices[row["route_id"]].append(PriceVersion(
@@ -224,11 +226,11 @@ async def _sync_prices(conn: Connection, plan: CatalogPlan, find: PriceBook, tim
     changed = False
     for route_id, route in routes.items():
         changes = price_changes(stored[route_id], price_history(route, find), now)
-        for version_id, end in changes.ends.items():
-            await conn.execute(END_VERSION, version_id, end, timeout=timeout_s)
-        if changes.drops:
+        if changes.drops:  # first: no two versions overlap at any moment
             await conn.execute(DROP_ITEMS, changes.drops, timeout=timeout_s)
             await conn.execute(DROP_VERSIONS, changes.drops, timeout=timeout_s)
+        for version_id, end in changes.ends.items():
+            await conn.execute(END_VERSION, version_id, end, timeout=timeout_s)
         for price in changes.adds:
             await _add_version(conn, route_id, price, timeout_s)
         changed |= any(changes)
@@ -242,7 +244,7 @@ async def _add_version(conn: Connection, route_id: UUID, price: DatedPrice, time
         price.source_revision, digest(price.points), timeout=timeout_s,
     )
     await conn.execute(
-        ADD_ITEMS, *_columns(((_new_id(), version_id, *point) for point in price.points), 7), timeout=timeout_s
+        ADD_ITEMS, *_columns(((_new_id(), version_id, *point) for point in price.points), 12), timeout=timeout_s
     )
 
 

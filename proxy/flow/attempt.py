@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias, assert_never
 
-from pricing.rate import rate
 from pricing.usage import Usage
 from proxy.admission.bound import prompt_estimate_tokens
 from proxy.flow.answer import (
@@ -206,7 +205,7 @@ class Attempt:
         return meter
 
     def _annotate(self, data: bytes, usage: Usage) -> bytes:
-        return with_cost(data, rate(usage, self._fields.price))
+        return with_cost(data, self._fields.rate(usage))
 
     def _head(self, headers: Headers) -> bytes:
         return head_for(self._facts, headers)
@@ -355,7 +354,7 @@ class Attempt:
         usage, source, outcome, raw_usage, error_code, unreadable = found
         self._usage = usage
         fields, progress, started = self._fields, self._progress, self._started
-        rated = self._rated = rate(usage, fields.price)
+        rated = self._rated = fields.rate(usage)
         first_at = progress.first_piece_at
         event = settled(
             fields,

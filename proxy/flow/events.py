@@ -19,6 +19,7 @@ from proxy.flow.candidates import Candidate
 from proxy.identity.principal import Principal
 from proxy.settlement.charge import charges
 from proxy.wire.client_request import ClientRequest
+from proxy.wire.ids import unix_ms_of
 
 Outcome = Literal["ok", "client_abort", "upstream_error", "abandoned"]
 Price: TypeAlias = PriceVersion | Unpriced
@@ -53,15 +54,22 @@ def constant_fields(principal: Principal, way: Candidate, llm: str, surface: str
 
 
 class AttemptFields(NamedTuple):
-    """`fixed`: the members that announcement and final event of an attempt share, from the opening brace on."""
+    """`fixed`: the members that announcement and final event of an attempt share, from the opening brace on.
+
+    `minute` of the UTC day in which the attempt began.
+    """
 
     fixed: bytes
     account: str  # own | ours
     price: Price
+    minute: int
+
+    def rate(self, usage: Usage) -> Rated:
+        return rate(usage, self.price, self.minute)
 
 
 class Spent(NamedTuple):
-    """How an attempt ended. Times in ms; `rated` is `rate(usage, price)`."""
+    """How an attempt ended. Times in ms; `rated` is what its fields rate `usage` at."""
 
     usage: Usage
     rated: Rated
@@ -74,6 +82,8 @@ class Spent(NamedTuple):
     raw_usage: str | None
     error_code: str | None
     upstream_request_id: str | None
+    finished: bool = True  # the provider said that its answer is complete
+    void: bool = False  # the client left, and its workspace pays nothing then
 
 
 def attempt_fields(
@@ -89,13 +99,13 @@ def attempt_fields(
     fixed = b'{"attempt_id":"%032x","request_id":"%032x"%b%b' % (
         attempt_id.int, request.request_id.int, constant, more,
     )  # fmt: skip
-    return AttemptFields(fixed, account, price)
+    return AttemptFields(fixed, account, price, unix_ms_of(attempt_id) // 60_000 % 1440)
 
 
 def announced(fields: AttemptFields, prompt_tokens: int) -> bytes:
     """The event that stands if nobody is left to settle: an estimate of the prompt, no output."""
     usage = Usage({"input": prompt_tokens})
-    consumed = _consumed(usage, rate(usage, fields.price), fields.account)
+    consumed = _consumed(usage, fields.rate(usage), fields.account)
     return b'%b,"usage_source":"estimated","outcome":"abandoned"%b}' % (fields.fixed, consumed)
 
 

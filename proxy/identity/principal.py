@@ -8,6 +8,8 @@ from typing import Literal
 from uuid import UUID
 
 KeyPolicy = Literal["own_else_global", "own_then_global", "own_only", "global_only"]
+# What becomes of an answer whose client has left (DESIGN section 9).
+ClientLeaves = Literal["auto", "drain", "cancel", "void"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +38,4 @@ class Principal:
     llms: frozenset[str] | None  # None: all
     expires_at: datetime | None
     own_credentials: tuple[OwnCredential, ...] = ()
+    client_leaves: ClientLeaves = "auto"

@@ -168,15 +168,16 @@ _EVENT_COLUMNS = (
     "key_source", "provider_account", "user_variable_id", "usage_source", "outcome", "upstream_status", "error_code",
     "service_tier", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "usage_inconsistent",
     "units", "quantities", "price_item_ids", "line_list_pusd", "line_charge_pusd", "list_pusd", "charge_pusd",
-    "pricing", "latency_ms", "first_token_ms", "overhead_ms", "upstream_request_id", "raw_usage",
+    "pricing", "processing", "charge_kind", "charge_bps", "charge_reason", "latency_ms", "first_token_ms", "overhead_ms",
+    "upstream_request_id", "raw_usage",
 )  # fmt: skip
 _BATCH_COLUMNS = ("seq", "billing_id", *_EVENT_COLUMNS)
-_BATCH_TABLE = "ledger_batch_1"
+_BATCH_TABLE = "ledger_batch_2"
 
 # ledger_batch: the events as they came, and the id of the one billing event that each may cause.
 # ledger_delta: what the batch did to usage_events: +1 a row as it is now, -1 a row as it was before it changed.
 _TEMP_TABLES = """
-CREATE TEMP TABLE IF NOT EXISTS ledger_batch_1 (
+CREATE TEMP TABLE IF NOT EXISTS ledger_batch_2 (
     seq integer NOT NULL, billing_id uuid NOT NULL,
     workspace_id uuid NOT NULL, attempt_id uuid NOT NULL, occurred_at timestamptz NOT NULL, request_id uuid NOT NULL,
     attempt_number integer NOT NULL, user_id uuid NOT NULL, virtual_key_id uuid NOT NULL, agent_id uuid, end_user text,
@@ -187,7 +188,8 @@ CREATE TEMP TABLE IF NOT EXISTS ledger_batch_1 (
     output_tokens bigint NOT NULL, reasoning_tokens bigint, usage_inconsistent boolean NOT NULL,
     units text[] NOT NULL, quantities bigint[] NOT NULL,
     price_item_ids uuid[] NOT NULL, line_list_pusd bigint[] NOT NULL, line_charge_pusd bigint[] NOT NULL,
-    list_pusd bigint NOT NULL, charge_pusd bigint NOT NULL, pricing text NOT NULL, latency_ms integer,
+    list_pusd bigint NOT NULL, charge_pusd bigint NOT NULL, pricing text NOT NULL, processing text NOT NULL,
+    charge_kind text NOT NULL, charge_bps integer NOT NULL, charge_reason text NOT NULL, latency_ms integer,
     first_token_ms integer, overhead_ms integer, upstream_request_id text, raw_usage text,
     PRIMARY KEY (workspace_id, attempt_id)
 ) ON COMMIT DELETE ROWS;
@@ -209,16 +211,16 @@ WITH inserted AS (
         conversation_id, message_id, llm, provider, upstream_model, surface, stream, key_source, provider_account,
         user_variable_id, usage_source, outcome, upstream_status, error_code, service_tier, input_tokens, cached_tokens,
         output_tokens, reasoning_tokens, usage_inconsistent, units, quantities, price_item_ids, line_list_pusd,
-        line_charge_pusd, list_pusd, charge_pusd, pricing, latency_ms, first_token_ms, overhead_ms, upstream_request_id,
-        raw_usage)
+        line_charge_pusd, list_pusd, charge_pusd, pricing, processing, charge_kind, charge_bps, charge_reason, latency_ms,
+        first_token_ms, overhead_ms, upstream_request_id, raw_usage)
     SELECT
         workspace_id, attempt_id, occurred_at, request_id, attempt_number, user_id, virtual_key_id, agent_id, end_user,
         conversation_id, message_id, llm, provider, upstream_model, surface, stream, key_source, provider_account,
         user_variable_id, usage_source, outcome, upstream_status, error_code, service_tier, input_tokens, cached_tokens,
         output_tokens, reasoning_tokens, usage_inconsistent, units, quantities, price_item_ids, line_list_pusd,
-        line_charge_pusd, list_pusd, charge_pusd, pricing, latency_ms, first_token_ms, overhead_ms, upstream_request_id,
-        raw_usage
-    FROM ledger_batch_1
+        line_charge_pusd, list_pusd, charge_pusd, pricing, processing, charge_kind, charge_bps, charge_reason, latency_ms,
+        first_token_ms, overhead_ms, upstream_request_id, raw_usage
+    FROM ledger_batch_2
     ORDER BY workspace_id, attempt_id
     ON CONFLICT (workspace_id, attempt_id, occurred_at) DO NOTHING
     RETURNING *
@@ -234,7 +236,7 @@ FROM inserted
 _LOCK_ABANDONED = """
 WITH before AS (
     SELECT e.*
-    FROM ledger_batch_1 b JOIN usage_events e USING (workspace_id, attempt_id, occurred_at)
+    FROM ledger_batch_2 b JOIN usage_events e USING (workspace_id, attempt_id, occurred_at)
     WHERE b.outcome <> 'abandoned' AND e.outcome = 'abandoned' AND e.occurred_at BETWEEN $1 AND $2
     ORDER BY e.workspace_id, e.attempt_id
     FOR UPDATE OF e
@@ -259,10 +261,11 @@ WITH changed AS (
         output_tokens = b.output_tokens, reasoning_tokens = b.reasoning_tokens,
         usage_inconsistent = b.usage_inconsistent, units = b.units, quantities = b.quantities,
         price_item_ids = b.price_item_ids, line_list_pusd = b.line_list_pusd, line_charge_pusd = b.line_charge_pusd,
-        list_pusd = b.list_pusd, charge_pusd = b.charge_pusd, pricing = b.pricing, latency_ms = b.latency_ms,
+        list_pusd = b.list_pusd, charge_pusd = b.charge_pusd, pricing = b.pricing, processing = b.processing,
+        charge_kind = b.charge_kind, charge_bps = b.charge_bps, charge_reason = b.charge_reason, latency_ms = b.latency_ms,
         first_token_ms = b.first_token_ms, overhead_ms = b.overhead_ms, upstream_request_id = b.upstream_request_id,
         raw_usage = b.raw_usage, recorded_at = now()
-    FROM ledger_delta_2 d JOIN ledger_batch_1 b USING (workspace_id, attempt_id)
+    FROM ledger_delta_2 d JOIN ledger_batch_2 b USING (workspace_id, attempt_id)
     WHERE d.sign = -1 AND e.workspace_id = d.workspace_id AND e.attempt_id = d.attempt_id
       AND e.occurred_at = d.occurred_at AND e.occurred_at BETWEEN $1 AND $2
     RETURNING e.*
@@ -278,11 +281,11 @@ FROM changed
 _BILL_CORRECTIONS = """
 INSERT INTO billing_events
     (id, workspace_id, user_id, virtual_key_id, attempt_id, kind, amount_pusd, corrects, reason, occurred_at)
-SELECT b.billing_id, d.workspace_id, d.user_id, d.virtual_key_id, d.attempt_id, 'correction',
+SELECT b.billing_id, d.workspace_id, d.user_id, d.virtual_key_id, d.attempt_id, 'adjustment',
        coalesce(d.owed_pusd, 0) - coalesce(o.owed_pusd, 0), u.id, 'settled after it was abandoned', d.occurred_at
 FROM ledger_delta_2 d
 JOIN ledger_delta_2 o ON o.sign = -1 AND o.workspace_id = d.workspace_id AND o.attempt_id = d.attempt_id
-JOIN ledger_batch_1 b ON b.workspace_id = d.workspace_id AND b.attempt_id = d.attempt_id
+JOIN ledger_batch_2 b ON b.workspace_id = d.workspace_id AND b.attempt_id = d.attempt_id
 JOIN billing_events u ON u.kind = 'usage' AND u.attempt_id = d.attempt_id
 WHERE d.sign = 1 AND coalesce(d.owed_pusd, 0) <> coalesce(o.owed_pusd, 0)
 ORDER BY b.seq
@@ -293,7 +296,7 @@ _BILL_USAGE = """
 INSERT INTO billing_events (id, workspace_id, user_id, virtual_key_id, attempt_id, kind, amount_pusd, occurred_at)
 SELECT b.billing_id, d.workspace_id, d.user_id, d.virtual_key_id, d.attempt_id, 'usage', d.owed_pusd, d.occurred_at
 FROM ledger_delta_2 d
-JOIN ledger_batch_1 b ON b.workspace_id = d.workspace_id AND b.attempt_id = d.attempt_id
+JOIN ledger_batch_2 b ON b.workspace_id = d.workspace_id AND b.attempt_id = d.attempt_id
 WHERE d.sign = 1 AND d.owed_pusd IS NOT NULL AND (d.owed_pusd <> 0 OR d.outcome = 'abandoned')
   AND NOT (d.changed AND EXISTS (SELECT FROM billing_events u WHERE u.kind = 'usage' AND u.attempt_id = d.attempt_id))
 ORDER BY b.seq

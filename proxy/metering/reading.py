@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from pricing.usage import Usage
-
-
-class Part(NamedTuple):
-    """What another model consumed for the answer; it has that model's price. Not inside the answer's own `units`."""
-
-    model: str | None
-    units: dict[str, int]
+from pricing.usage import Part, Usage
 
 
 class ImagesMade(NamedTuple):

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pricing.usage import Usage
+from pricing.usage import Part, Usage
 from proxy.metering.output_text import OutputText
-from proxy.metering.reading import ImagesMade, Part, Reading, UsageReader
+from proxy.metering.reading import ImagesMade, Reading, UsageReader
 from proxy.wire.refusals import Reason, Refused
 from proxy.wire.sse import MAX_FRAME_BYTES, FrameScanner, data_of, event_of, frame_at, is_done, with_data
 

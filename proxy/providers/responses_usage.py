@@ -12,9 +12,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from pricing.usage import Usage
+from pricing.usage import Part, Usage
 from proxy.metering.hosted_tools import HostedTools, Item
-from proxy.metering.reading import ImagesMade, Part, Reading
+from proxy.metering.reading import ImagesMade, Reading
 from proxy.providers.answer_parts import ABSENT, NULLS, UNREADABLE, as_text, object_in, says_error, tier_name, tier_of
 from proxy.providers.counts import Counts, child
 from proxy.providers.usage_sums import Sums

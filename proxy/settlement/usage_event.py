@@ -54,6 +54,11 @@ class UsageEvent(msgspec.Struct, kw_only=True, omit_defaults=True):
     list_pusd: int = 0
     charge_pusd: int = 0
     pricing: str = "priced"  # priced | unpriced
+    processing: str = ""  # batch
+    # Each line's charge is its list amount × charge_bps / 10000, half-even.
+    charge_kind: str = "usage"  # usage | platform_fee | none
+    charge_bps: int = 10_000
+    charge_reason: str = ""  # why nothing is charged
     latency_ms: int | None = None
     first_token_ms: int | None = None
     overhead_ms: int | None = None

@@ -16,7 +16,7 @@ TODAY = datetime(2026, 11, 24, tzinfo=UTC)
 def versions(provider: str, model: str) -> list[PriceVersion]:
     return [
         PriceVersion(UUID(int=0), price.effective_from, price.effective_to, price.source,
-                     tuple(PriceItem(UUID(int=1), *point[:3], *point[3:]) for point in price.points))
+                     tuple(PriceItem(UUID(int=1), *point) for point in price.points))
         for price in reversed(book.find(provider, model))
     ]
 

@@ -135,7 +135,7 @@ async def _tables_agree(house: House) -> None:
     unlike = await house.query("""
         SELECT attempt_id, e.charge_pusd, b.owed, b.uses, b.corrections, e.outcome FROM usage_events e FULL JOIN
           (SELECT attempt_id, sum(amount_pusd) AS owed, count(*) FILTER (WHERE kind = 'usage') AS uses,
-                  count(*) FILTER (WHERE kind = 'correction') AS corrections FROM billing_events GROUP BY 1) b
+                  count(*) FILTER (WHERE kind = 'adjustment') AS corrections FROM billing_events GROUP BY 1) b
         USING (attempt_id)
         WHERE coalesce(e.charge_pusd, -1) <> coalesce(b.owed, 0) OR b.uses > 1 OR b.corrections > 1""")
     assert not unlike, f"rows and billing events differ: {[dict(row) for row in unlike[:5]]}"

@@ -99,7 +99,7 @@ async def test_gateway_sleeps_through_its_leases(house: House, provider: Provide
     assert books.outcomes() == {"ok": 20} and all(tried.end == "finished" for tried in crowd.tries)
     corrected = await house.query(
         """SELECT count(*) FROM billing_events c JOIN billing_events u ON u.id = c.corrects AND u.attempt_id = c.attempt_id
-           WHERE c.kind = 'correction' AND u.kind = 'usage' AND c.attempt_id = ANY ($1)""",
+           WHERE c.kind = 'adjustment' AND u.kind = 'usage' AND c.attempt_id = ANY ($1)""",
         [row["attempt_id"] for row in books.rows.values()],
     )
     assert corrected[0][0] == 20

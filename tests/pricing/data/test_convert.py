@@ -27,7 +27,7 @@ SIZES = (7, 40_000, 130_000, 300_000, 600_000)
 
 
 def compared(provider: Provider, model: str, price: book.DatedPrice, tier: str, size: int) -> tuple[Decimal, Decimal]:
-    items = tuple(PriceItem(UUID(int=1), *point[:3], *point[3:]) for point in price.points)
+    items = tuple(PriceItem(UUID(int=1), *point) for point in price.points)
     priced = {item.unit for item in items if item.service_tier == tier}
     write = next((unit for unit in ("cache_write_30m", "cache_write_5m") if unit in priced), None)
     ask = {"input": size, "cache_read": size // 3 if "input" in priced else 0, "output": size // 7,

@@ -230,11 +230,11 @@ async def test_billing_events(api: Api, acme: Tenant, rival: Tenant, settle: Set
     usage, correction = listed["data"]
     assert (usage["kind"], usage["amount_usd"], usage["corrects"]) == ("usage", "0.000042", None)
     assert (correction["kind"], correction["amount_usd"], correction["corrects"]) == (
-        "correction", "-0.000012", usage["id"],
+        "adjustment", "-0.000012", usage["id"],
     )  # fmt: skip
     assert listed["as_of"] == "2031-01-02T03:04:05Z"
     for query, count in [
-        ("kind=correction", 1), (f"workspace_id={rival.ws}", 1), (f"attempt_id={usage['attempt_id']}", 2),
+        ("kind=adjustment", 1), (f"workspace_id={rival.ws}", 1), (f"attempt_id={usage['attempt_id']}", 2),
         ("from=2026-03-01T12:00:00Z", 1), (f"user_id={acme.user_id}", 2), (f"virtual_key_id={rival.key_id}", 1),
     ]:  # fmt: skip
         assert len((await api.ok("GET", f"/billing/events?{query}"))["data"]) == count, query

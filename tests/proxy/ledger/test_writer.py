@@ -71,7 +71,7 @@ async def test_abandoned_and_final_end_as_the_final_row(ledger, event, abandoned
     [row] = await ledger.rows()
     assert (row["outcome"], row["usage_source"], row["units"]) == ("ok", "provider", ["input", "output"])
     corrected = not in_one_batch and not final_first
-    assert await ledger.billed() == ([("usage", 24), ("correction", 41)] if corrected else [("usage", 65)])
+    assert await ledger.billed() == ([("usage", 24), ("adjustment", 41)] if corrected else [("usage", 65)])
     assert (await ledger.hourly()).get("errors", (0, 0, 0)) == (0, 0, 0)
     await ledger.assert_sums()
 
@@ -108,7 +108,7 @@ async def test_an_abandoned_attempt_that_owed_nothing_has_an_entry_to_correct(le
     assert await ledger.billed() == [("usage", 0)]
     await ledger.add(final)
     await ledger.settle()
-    assert await ledger.billed() == [("usage", 0), ("correction", 65)]
+    assert await ledger.billed() == [("usage", 0), ("adjustment", 65)]
 
 
 async def test_an_abandoned_attempt_without_price_gets_its_entry_with_the_final_event(ledger, event, abandoned):
@@ -284,7 +284,7 @@ async def test_a_death_between_commit_and_ack_changes_nothing(ledger, event, aba
     assert len(await ledger.rows()) == 2
     await ledger.settle(ledger.another_writer(stream=ledger.another_stream()))
     assert await ledger.pending() == 0
-    assert await ledger.billed() == [("usage", 24), ("usage", 65), ("correction", 41)]
+    assert await ledger.billed() == [("usage", 24), ("usage", 65), ("adjustment", 41)]
     await ledger.assert_sums()
 
 
