@@ -1,6 +1,6 @@
 """Make a virtual environment from a lock file, and install the project into it. Standard library only.
 
-python3 deploy/venv.py VENV LOCK [--editable DIR | --project DIR]
+python3 deploy/venv.py VENV LOCK [--alone LOCK] [--editable DIR | --project DIR]
 
 Works where the distribution's Python came without ensurepip (Debian without python3-venv, if its pip or uv is there),
 without a home, and writes nowhere but into VENV (and DIR, for an editable installation).
@@ -30,6 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("venv", type=Path)
     parser.add_argument("lock", type=Path)
+    parser.add_argument("--alone", type=Path, help="lock of packages that come without their dependencies")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--editable", type=Path)
     where.add_argument("--project", type=Path)
@@ -40,6 +41,8 @@ def main() -> int:
         tool = prepare(options.venv)
         say(f"Installing {options.lock} into {options.venv} with Python {version()} (a minute the first time)")
         install(tool, options.venv, ["--require-hashes", "-r", str(options.lock)], total=count(options.lock))
+        if options.alone:
+            install(tool, options.venv, ["--require-hashes", "--no-deps", "-r", str(options.alone)])
         # The build tools are in the lock, so the project is built with what was checked and fetches nothing.
         build = ["--no-deps", "--no-build-isolation"]
         if options.editable:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -37,12 +37,25 @@ class PriceVersion:
     effective_to: datetime | None
     source: str  # "config", "genai-prices 0.2.3", …
     items: tuple[PriceItem, ...]
-    # The items by unit where nothing has to be chosen: no tiers, no cliffs, no fee per request. Else None.
+    # The standard items by unit, where none of them has to be chosen or adds what was not counted. Else None.
     plain: Mapping[str, PriceItem] | None = field(init=False, repr=False, compare=False, default=None)
+    # By service tier and processing, which never mix.
+    by_condition: Mapping[tuple[str, str], Sequence[PriceItem]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not any(item.service_tier or item.above_input_tokens or item.unit == "requests" for item in self.items):
-            object.__setattr__(self, "plain", {item.unit: item for item in self.items})
+        by_condition: dict[tuple[str, str], list[PriceItem]] = {}
+        for item in self.items:
+            by_condition.setdefault((item.service_tier, item.processing), []).append(item)
+        object.__setattr__(self, "by_condition", by_condition)
+        standard = by_condition.get(("", ""), [])
+        plain = {item.unit: item for item in standard}
+        if len(plain) == len(standard) and all(map(_is_plain, standard)):
+            object.__setattr__(self, "plain", plain)
+
+
+def _is_plain(item: PriceItem) -> bool:
+    narrowed = item.variant or item.above_input_tokens or item.from_minute or item.to_minute
+    return not narrowed and not item.minimum_units and item.unit != "requests"
 
 
 @dataclass(frozen=True, slots=True)

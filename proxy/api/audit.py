@@ -19,7 +19,7 @@ Word = Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
 # The prefix of the id that a changed resource has.
 _PREFIXES = {
     "workspace": "ws", "member": "user", "user": "user", "virtual_key": "key", "management_key": "mk",
-    "user_variable": "uv", "provider_object": "obj", "deployment": "ws",
+    "user_variable": "uv", "provider_object": "obj", "price": "pver", "export": "exp", "billing": "bill", "deployment": "ws",
 }  # fmt: skip
 
 

@@ -7,7 +7,18 @@ from typing import Literal
 
 from pricing.money import format_usd
 from proxy.api.endpoint import Call, Endpoint, Read, listing, page_of
-from proxy.api.schema import AttemptId, BillingId, KeyId, Listing, ListQuery, Part, Usd, UserId, WorkspaceId
+from proxy.api.schema import (
+    AttemptId,
+    BillingId,
+    KeyId,
+    Listing,
+    ListQuery,
+    ManagementKeyId,
+    Part,
+    Usd,
+    UserId,
+    WorkspaceId,
+)
 from proxy.api.usage import Since, Until
 from proxy.ledger.reading import store
 from proxy.ledger.reading.store import BillingFilter, BillingRow
@@ -22,16 +33,22 @@ class BillingEventObject(Part):
     id: BillingId
     object: Literal["billing_event"] = "billing_event"
     workspace_id: WorkspaceId
-    user_id: UserId
-    virtual_key_id: KeyId
-    attempt_id: AttemptId
+    user_id: UserId | None
+    """Null, as are key and attempt: a credit that no attempt caused."""
+    virtual_key_id: KeyId | None
+    attempt_id: AttemptId | None
     kind: Kind
+    """`usage`, `platform_fee`: of an attempt, one of them at most. `adjustment`: its price or its end was corrected."""
     amount_usd: Usd
-    """What the workspace owes; a correction may be negative."""
+    """What the workspace owes by it: negative in refunds and credits, either in adjustments."""
     corrects: BillingId | None
+    """The entry that it changes or reverses."""
     reason: str
+    actor_kind: Literal["management_key", "system"]
+    actor_id: ManagementKeyId
+    """Who made it; of what the gateway does by itself, zeros."""
     occurred_at: datetime
-    """When the attempt was made."""
+    """When the attempt was made; a credit without one: when it was given."""
     created_at: datetime
 
 
@@ -59,10 +76,10 @@ async def list_all(call: Call, db: Connection, query: BillingQuery) -> BillingEv
         virtual_key_id=query.virtual_key_id, attempt_id=query.attempt_id, kind=query.kind,
     )  # fmt: skip
     rows = await store.list_billing(db, wanted, page_of(query, query.after))
-    return BillingEventList(**listing(rows, query.limit, _show), as_of=as_of)
+    return BillingEventList(**listing(rows, query.limit, show_entry), as_of=as_of)
 
 
-def _show(row: BillingRow) -> BillingEventObject:
+def show_entry(row: BillingRow) -> BillingEventObject:
     return BillingEventObject.model_validate(
         {
             "id": row.id,
@@ -74,6 +91,8 @@ def _show(row: BillingRow) -> BillingEventObject:
             "amount_usd": format_usd(row.amount_pusd),
             "corrects": row.corrects,
             "reason": row.reason,
+            "actor_kind": row.actor_kind,
+            "actor_id": row.actor_id,
             "occurred_at": row.occurred_at,
             "created_at": row.created_at,
         }  # fmt: skip

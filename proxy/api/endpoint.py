@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 from uuid import UUID
@@ -21,6 +21,7 @@ from proxy.storage.postgres import Connection
 RowT = TypeVar("RowT")
 # manager: a management key. holder: a virtual key.
 CallerKind = Literal["manager", "holder"]
+MAX_BODY_BYTES = 256 * 1024
 
 
 class NoQuery(Part):
@@ -80,7 +81,7 @@ class Read:
 class Write:
     """`handler(call, db, body)` runs inside the write path's transaction and returns what it changed.
 
-    `ids`: the prefix of each id in the path, by its name.
+    `ids`: the prefix of each id in the path, by its name. `max_body_bytes`: more than any other call needs, for files.
     """
 
     method: str
@@ -94,9 +95,35 @@ class Write:
     ids: Mapping[str, str] = field(default_factory=dict)
     status: int = 200
     query: type[Part] = NoQuery
+    max_body_bytes: int = MAX_BODY_BYTES
 
 
-Endpoint = Read | Write
+@dataclass(frozen=True, slots=True)
+class Download:
+    """What a `Stream` answers with. `pieces` ends when all is given; whoever leaves it before closes it."""
+
+    media_type: str
+    file_name: str
+    headers: Mapping[str, str]
+    pieces: AsyncGenerator[bytes, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """`handler(call, query)` returns the file that is then sent, piece by piece as the client takes it."""
+
+    path: str
+    resource: str
+    summary: str
+    handler: Callable[[Call, Any], Awaitable[Download]]
+    media_types: Sequence[str]
+    query: type[Part] = NoQuery
+    ids: Mapping[str, str] = field(default_factory=dict)
+    method: str = "GET"
+    verb: str = "read"
+
+
+Endpoint = Read | Write | Stream
 
 
 def render(answer: BaseModel) -> bytes:

@@ -12,12 +12,12 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from proxy.api.context import API_CONTEXT
+from proxy.api.endpoint import MAX_BODY_BYTES
 from proxy.api.schema import Part
 from proxy.wire.ids import from_wire
 from proxy.wire.refusals import Reason, Refused
 
 PartT = TypeVar("PartT", bound=Part)
-MAX_BODY_BYTES = 256 * 1024
 _IDEMPOTENCY_KEY = re.compile(r"[ -~]{1,255}", re.ASCII)
 
 
@@ -60,11 +60,13 @@ def query_of(request: web.Request, model: type[PartT]) -> PartT:
         raise _refused(error, model, "query parameter") from None
 
 
-async def body_of(request: web.Request, model: type[PartT]) -> tuple[PartT, bytes]:
+async def body_of(
+    request: web.Request, model: type[PartT], max_bytes: int = MAX_BODY_BYTES
+) -> tuple[PartT, bytes]:
     """The body as a model and as it came. An empty one counts as `{}`."""
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise Refused(Reason.CONTENT_ENCODING, "Send the body without Content-Encoding.")
-    raw = await _read(request)
+    raw = await _read(request, max_bytes)
     if raw and request.headers.get("Content-Type") and request.content_type != "application/json":
         raise Refused(Reason.MEDIA_TYPE, "The body must be JSON: `Content-Type: application/json`.")
     try:
@@ -82,9 +84,9 @@ def idempotency_key_of(request: web.Request) -> str | None:
     return keys[0]
 
 
-async def _read(request: web.Request) -> bytes:
-    if (request.content_length or 0) > MAX_BODY_BYTES:
-        raise _too_large()
+async def _read(request: web.Request, max_bytes: int) -> bytes:
+    if (request.content_length or 0) > max_bytes:
+        raise _too_large(max_bytes)
     chunks: list[bytes] = []
     size = 0
     limit_s = request.app[API_CONTEXT].body_timeout_s
@@ -92,17 +94,17 @@ async def _read(request: web.Request) -> bytes:
         async with asyncio.timeout(limit_s):
             while chunk := await request.content.readany():
                 size += len(chunk)
-                if size > MAX_BODY_BYTES:
-                    raise _too_large()
+                if size > max_bytes:
+                    raise _too_large(max_bytes)
                 chunks.append(chunk)
     except TimeoutError:
         raise Refused(Reason.REQUEST_TIMEOUT, f"The body did not arrive within {limit_s:g} s.") from None
     return b"".join(chunks)
 
 
-def _too_large() -> Refused:
+def _too_large(max_bytes: int) -> Refused:
     return Refused(
-        Reason.TOO_LARGE, f"The body is larger than {MAX_BODY_BYTES // 1024} KiB, which no management call needs."
+        Reason.TOO_LARGE, f"The body is larger than {max_bytes // 1024} KiB, which this call never needs."
     )
 
 

@@ -19,6 +19,7 @@ from proxy.api.schema import (
     RouteId,
     Usd,
 )
+from proxy.catalog.prices.wording import hours_of
 from proxy.catalog.reading import store
 from proxy.catalog.reading.store import LlmRow, ProviderRow, RouteRow
 from proxy.storage.postgres import Connection
@@ -32,10 +33,18 @@ class PriceObject(Part):
     """What `per_units` units cost."""
 
     unit: str
+    variant: str
+    """Of the unit, such as `1024x1024/high` of `images`. Empty: any."""
     service_tier: str
     """Empty: the standard tier."""
+    processing: str
+    """`batch`; empty: not in a batch."""
     above_input_tokens: int
     """Applies to a whole attempt whose input exceeds this."""
+    hours: str | None
+    """Of the UTC day in which the request starts, such as `16:30-00:30`. Null: all day."""
+    minimum_units: int
+    """Fewer are billed as so many."""
     usd: Usd
     per_units: int
 
@@ -149,7 +158,8 @@ def _llm(row: LlmRow) -> LlmObject:
 def _route(row: RouteRow) -> RouteObject:
     prices = None if row.prices is None else [
         PriceObject(
-            unit=price.unit, service_tier=price.service_tier, above_input_tokens=price.above_input_tokens,
+            unit=price.unit, variant=price.variant, service_tier=price.service_tier, processing=price.processing,
+            above_input_tokens=price.above_input_tokens, hours=hours_of(price), minimum_units=price.minimum_units,
             usd=format_usd(price.price_pusd), per_units=price.per_units,
         )
         for price in row.prices

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from proxy.api.endpoint import Endpoint, NoBody, Read, Write
+from proxy.api.endpoint import Endpoint, NoBody, Read, Stream, Write
 from proxy.api.schema import Part
 
 _REF = "#/components/schemas/{model}"
@@ -45,7 +45,8 @@ _IDEMPOTENCY = {
 def document(endpoints: Sequence[Endpoint], prefix: str) -> dict[str, Any]:
     wanted: list[tuple[type[Part], JsonSchemaMode]] = []
     for endpoint in endpoints:
-        wanted.append((endpoint.answer, "serialization"))
+        if not isinstance(endpoint, Stream):
+            wanted.append((endpoint.answer, "serialization"))
         if isinstance(endpoint, Write) and endpoint.body is not NoBody:
             wanted.append((endpoint.body, "validation"))
     refs, definitions = models_json_schema(list(dict.fromkeys(wanted)), ref_template=_REF)
@@ -86,7 +87,7 @@ def _operation(endpoint: Endpoint, refs: Mapping[Any, Any]) -> dict[str, Any]:
         "security": [{"virtualKey" if is_holder else "managementKey": []}],
         "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint)],
         "responses": {
-            str(status): {"description": "Done.", **_json(refs[endpoint.answer, "serialization"])},
+            str(status): {"description": "Done.", **_answer(endpoint, refs)},
             "default": {"description": "Refused.", **_json({"$ref": _REF.format(model="Error")})},
         },
     }
@@ -95,6 +96,12 @@ def _operation(endpoint: Endpoint, refs: Mapping[Any, Any]) -> dict[str, Any]:
         if endpoint.body is not NoBody:
             operation["requestBody"] = {"required": True, **_json(refs[endpoint.body, "validation"])}
     return operation
+
+
+def _answer(endpoint: Endpoint, refs: Mapping[Any, Any]) -> dict[str, Any]:
+    if isinstance(endpoint, Stream):
+        return {"content": {each: {"schema": {"type": "string", "format": "binary"}} for each in endpoint.media_types}}
+    return _json(refs[endpoint.answer, "serialization"])
 
 
 def _operation_id(endpoint: Endpoint) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import orjson
 from aiohttp import web
 
 from proxy.api import incoming
 from proxy.api.context import API_CONTEXT, ApiContext
-from proxy.api.endpoint import Call, Endpoint, HolderCall, Read, Write, render
+from proxy.api.endpoint import Call, Endpoint, HolderCall, Read, Stream, Write, render
 from proxy.api.openapi import document
+from proxy.api.streams import Seats, require_chunks, send
 from proxy.api.table import ENDPOINTS
 from proxy.audit import roles
 from proxy.audit.actor import Actor
@@ -24,14 +25,16 @@ from proxy.wire.refusals import Reason, Refused
 PREFIX = "/api/v1"
 ACQUIRE_S = 5.0
 CALL_S = 40.0
+FIRST_PIECE_S = 300.0  # of a file: the rows of a whole day may have to be sorted
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def add_api(app: web.Application, context: ApiContext) -> None:
     """All endpoints of the management API on `app`. Refusals are raised: the server's middleware words them."""
     app[API_CONTEXT] = context
+    seats = Seats()
     for endpoint in ENDPOINTS:
-        app.router.add_route(endpoint.method, PREFIX + endpoint.path, _handler(endpoint))
+        app.router.add_route(endpoint.method, PREFIX + endpoint.path, _handler(endpoint, seats))
     described = orjson.dumps(document(ENDPOINTS, PREFIX))
 
     async def openapi(request: web.Request) -> web.Response:
@@ -40,7 +43,7 @@ def add_api(app: web.Application, context: ApiContext) -> None:
     app.router.add_route("GET", f"{PREFIX}/openapi.json", openapi)
 
 
-def _handler(endpoint: Endpoint) -> Handler:
+def _handler(endpoint: Endpoint, seats: Seats) -> Handler:
     match endpoint:
         case Read(caller="holder"):
             return _holder_reads(endpoint)
@@ -48,6 +51,8 @@ def _handler(endpoint: Endpoint) -> Handler:
             return _manager_reads(endpoint)
         case Write():
             return _manager_writes(endpoint)
+        case Stream():
+            return _manager_streams(endpoint, seats)
 
 
 def _manager_reads(endpoint: Read) -> Handler:
@@ -88,7 +93,7 @@ def _manager_writes(endpoint: Write) -> Handler:
         roles.require(actor, endpoint.verb, endpoint.resource)
         incoming.query_of(request, endpoint.query)
         ids = incoming.path_ids(request, endpoint.ids)
-        body, raw = await incoming.body_of(request, endpoint.body)
+        body, raw = await incoming.body_of(request, endpoint.body, endpoint.max_body_bytes)
         idempotency = _idempotency(request, context, endpoint, raw)
         call = Call(context, actor, ids)
         async with at_the_store():
@@ -104,6 +109,27 @@ def _manager_writes(endpoint: Write) -> Handler:
         if answer.replayed:
             response.headers["Idempotent-Replayed"] = "true"
         return response
+
+    return handle
+
+
+def _manager_streams(endpoint: Stream, seats: Seats) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        context = request.app[API_CONTEXT]
+        token = incoming.token_of(request)
+        require_chunks(request)
+        async with at_the_store(), context.pool.acquire(timeout=ACQUIRE_S) as db:
+            actor = await _actor(db, context, token)
+        roles.require(actor, endpoint.verb, endpoint.resource)
+        query = incoming.query_of(request, endpoint.query)
+        call = Call(context, actor, incoming.path_ids(request, endpoint.ids))
+        with seats.taken():
+            async with at_the_store():
+                download = await endpoint.handler(call, query)
+            async with aclosing(download.pieces):
+                async with at_the_store(FIRST_PIECE_S):  # while a refusal can still be said
+                    first = await anext(download.pieces, b"")
+                return await send(request, download, first)
 
     return handle
 
@@ -125,10 +151,10 @@ def _idempotency(request: web.Request, context: ApiContext, endpoint: Write, raw
 
 
 @asynccontextmanager
-async def at_the_store() -> AsyncIterator[None]:
+async def at_the_store(within_s: float = CALL_S) -> AsyncIterator[None]:
     """A bound on the whole, since BEGIN and COMMIT have none of their own, and errors of the store as refusals."""
     try:
-        async with asyncio.timeout(CALL_S):
+        async with asyncio.timeout(within_s):
             yield
     except POSTGRES_BUSY as error:
         raise Refused(

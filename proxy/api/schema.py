@@ -77,11 +77,16 @@ AttemptId = Annotated[UUID, WireId("att")]
 ConversationId = Annotated[UUID, WireId("conv")]
 MessageId = Annotated[UUID, WireId("msg")]
 BillingId = Annotated[UUID, WireId("bill")]
+PlanId = Annotated[UUID, WireId("plan")]
+OverrideId = Annotated[UUID, WireId("over")]
 PriceItemId = Annotated[UUID, WireId("price")]
+PriceId = Annotated[UUID, WireId("pver")]
 ProviderId = Annotated[UUID, WireId("prov")]
 LlmId = Annotated[UUID, WireId("llm")]
 RouteId = Annotated[UUID, WireId("route")]
 AuditId = Annotated[UUID, WireId("aud")]
+AlertId = Annotated[UUID, WireId("alert")]
+ExportId = Annotated[UUID, WireId("exp")]
 
 
 def _plain(text: str) -> str:
@@ -128,6 +133,7 @@ When = Annotated[
 Status = Literal["active", "blocked"]
 Role = Literal["owner", "admin", "billing", "member", "viewer"]
 KeyPolicy = Literal["own_else_global", "own_then_global", "own_only", "global_only"]
+ClientLeaves = Literal["auto", "drain", "cancel", "void"]
 
 
 def left_as_is() -> Any:

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from pricing.money import format_usd
 from proxy.api.endpoint import Call, Endpoint, Read, listing, page_of
+from proxy.api.prices import LinePriceObject, prices_of
 from proxy.api.schema import (
     AgentId,
     AttemptId,
@@ -18,6 +19,7 @@ from proxy.api.schema import (
     Listing,
     ListQuery,
     LlmName,
+    ManagementKeyId,
     MessageId,
     Part,
     PriceItemId,
@@ -31,7 +33,7 @@ from proxy.api.schema import (
     WorkspaceId,
 )
 from proxy.ledger.reading import store
-from proxy.ledger.reading.store import EventFilter, EventRow
+from proxy.ledger.reading.store import CorrectionRow, EventFilter, EventRow
 from proxy.ledger.reading.sums import store as sums_store
 from proxy.ledger.reading.sums.store import MAX_ROWS, GroupBy, SumFilter, SumRow, Sums
 from proxy.storage.postgres import Connection
@@ -98,16 +100,47 @@ class UsageEventObject(Part):
     charge_usd: Usd
     pricing: Pricing
     """`unpriced`: no price is known for a part of it; its cost is not zero but unknown."""
+    processing: Literal["", "batch"]
+    charge_kind: Literal["usage", "platform_fee", "none"]
+    charge_bps: int
+    """Each line's charge is its list cost × this / 10000, rounded half-even to 1e-12 USD."""
+    charge_reason: str
+    """Why nothing is charged, where `charge_kind` is `none`."""
+    corrected: bool
+    """Priced again since it was settled: what is said here is what counts now."""
     latency_ms: int | None
     first_token_ms: int | None
     overhead_ms: int | None
     upstream_request_id: str | None
 
 
+class CorrectionSums(Part):
+    list_cost_usd: Usd
+    charge_usd: Usd
+    pricing: Pricing
+
+
+class CorrectionObject(Part):
+    """What an attempt came to before and after it was priced again."""
+
+    number: int
+    reason: str
+    actor_kind: Literal["management_key", "system"]
+    actor_id: ManagementKeyId
+    created_at: datetime
+    before: CorrectionSums | None
+    """Null: it corrected an abandoned attempt, which has been settled since."""
+    after: CorrectionSums
+
+
 class UsageEventDetail(UsageEventObject):
-    """With the provider's own words."""
+    """With the provider's own words, the prices that its lines follow from, and what was corrected."""
 
     raw_usage: str | None
+    prices: list[LinePriceObject]
+    """By hand: a line's list cost is max(quantity, minimum_units) × usd / per_units, rounded half-even to 1e-12 USD."""
+    corrections: list[CorrectionObject]
+    """The oldest first."""
 
 
 class UsageEventList(Listing[UsageEventObject]):
@@ -210,7 +243,9 @@ async def get_event(call: Call, db: Connection, query: object) -> UsageEventDeta
     row = await store.get_event(db, call.path["id"], workspace_id=call.own)
     if row is None:
         raise Refused(Reason.NOT_FOUND, "No such usage event. A new one takes a second to arrive.")
-    return UsageEventDetail(**_event(row), raw_usage=row.raw_usage)
+    corrections = [_correction(one) for one in await store.corrections_of(db, row)]
+    prices = await prices_of(db, [item for item in row.price_item_ids if item is not None])
+    return UsageEventDetail(**_event(row), raw_usage=row.raw_usage, prices=prices, corrections=corrections)
 
 
 async def summarise(call: Call, db: Connection, query: SummaryQuery) -> Summary:
@@ -229,6 +264,27 @@ async def summarise(call: Call, db: Connection, query: SummaryQuery) -> Summary:
         data=[_row(row) for row in rows[:MAX_ROWS]], has_more=len(rows) > MAX_ROWS,
         total=SumsObject(**show_sums(total[0].sums if total else sums_store.NOTHING)), as_of=as_of,
     )  # fmt: skip
+
+
+def _correction(row: CorrectionRow) -> CorrectionObject:
+    before = None
+    if row.before_pricing is not None and row.before_list_pusd is not None and row.before_charge_pusd is not None:
+        before = _money(row.before_list_pusd, row.before_charge_pusd, row.before_pricing)
+    return CorrectionObject.model_validate(
+        {
+            "number": row.number,
+            "reason": row.reason,
+            "actor_kind": row.actor_kind,
+            "actor_id": row.actor_id,
+            "created_at": row.created_at,
+            "before": before,
+            "after": _money(row.list_pusd, row.charge_pusd, row.pricing),
+        }
+    )
+
+
+def _money(list_pusd: int, charge_pusd: int, pricing: str) -> dict[str, str]:
+    return {"list_cost_usd": format_usd(list_pusd), "charge_usd": format_usd(charge_pusd), "pricing": pricing}
 
 
 def show_sums(sums: Sums) -> dict[str, Any]:

@@ -6,11 +6,23 @@ from datetime import datetime
 from typing import Literal
 
 from proxy.api.endpoint import Call, Endpoint, Read, Write, listing, page_of, render
-from proxy.api.schema import KeyPolicy, Listing, ListQuery, Name, Part, Status, WorkspaceId, given, left_as_is
+from proxy.api.schema import (
+    ClientLeaves,
+    KeyPolicy,
+    Listing,
+    ListQuery,
+    Name,
+    Part,
+    Status,
+    WorkspaceId,
+    given,
+    left_as_is,
+)
 from proxy.audit.write import Change
 from proxy.identity import people, store
 from proxy.identity.records import Changed, Workspace
 from proxy.storage.postgres import Connection
+from proxy.wire.refusals import Reason, Refused
 
 ID = {"workspace_id": "ws"}
 
@@ -24,6 +36,9 @@ class WorkspaceObject(Part):
     key_policy: KeyPolicy
     """Whose provider key is used: an own one, the platform's, or one after the other."""
     time_zone: str
+    client_leaves: ClientLeaves
+    """What becomes of an answer whose client has left: read to its end within bounds (`drain`), ended at once
+    (`cancel`), ended and not charged (`void`), or whichever of the first two is right for it (`auto`)."""
     status: Status
     created_at: datetime
 
@@ -36,12 +51,14 @@ class NewWorkspace(Part):
     name: Name
     key_policy: KeyPolicy = "own_else_global"
     time_zone: Name = "UTC"
+    client_leaves: ClientLeaves = "auto"
 
 
 class WorkspaceChange(Part):
     name: Name = left_as_is()
     key_policy: KeyPolicy = left_as_is()
     time_zone: Name = left_as_is()
+    client_leaves: ClientLeaves = left_as_is()
 
 
 class WorkspaceQuery(ListQuery):
@@ -53,7 +70,7 @@ class WorkspaceQuery(ListQuery):
 def show(workspace: Workspace) -> WorkspaceObject:
     return WorkspaceObject(
         id=workspace.id, name=workspace.name, key_policy=workspace.key_policy, time_zone=workspace.time_zone,
-        status=workspace.status, created_at=workspace.created_at,
+        client_leaves=workspace.client_leaves, status=workspace.status, created_at=workspace.created_at,
     )  # fmt: skip
 
 
@@ -71,13 +88,19 @@ async def get(call: Call, db: Connection, query: object) -> WorkspaceObject:
 async def create(call: Call, db: Connection, body: NewWorkspace) -> Change:
     done = await people.create_workspace(
         db, id=call.context.new_id(), name=body.name, shards=call.context.shards, key_policy=body.key_policy,
-        time_zone=body.time_zone,
+        time_zone=body.time_zone, client_leaves=body.client_leaves,
     )  # fmt: skip
     return _changed(done, {"name": body.name}, status=201)
 
 
 async def change(call: Call, db: Connection, body: WorkspaceChange) -> Change:
     fields = given(body)
+    if call.own is not None and body.client_leaves == "void":
+        raise Refused(
+            Reason.FORBIDDEN,
+            "What a client leaves is paid by the operator under `void`, so only the platform may set it.",
+            param="client_leaves",
+        )
     done = await people.change_workspace(db, call.path["workspace_id"], reach=call.own, **fields)
     return _changed(done, fields)
 

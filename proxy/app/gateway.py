@@ -38,6 +38,7 @@ from proxy.outbound.pool import Pool as UpstreamPool
 from proxy.outbound.ticker import Ticker
 from proxy.outbound.tls import client_context
 from proxy.relay.echo import Echo
+from proxy.relay.leaving import Drains
 from proxy.relay.pump import PumpPolicy
 from proxy.server.access import AccessLog
 from proxy.server.connection import Limits
@@ -106,6 +107,7 @@ class Gateway:
         policy = PumpPolicy(
             drain_s=upstream.drain_s,
             drain_frames=upstream.drain_tokens,
+            drains=Drains(settings.policies.drains_max),
             write_timeout_s=settings.server.write_timeout_s,
         )
         desks = Desks(self.desk, self.holds, upstreams, self.estimator, self.ticker, clock, metrics, policy)

@@ -21,6 +21,7 @@ from proxy.settings.tree import Settings
 from proxy.storage.postgres import answers, open_pool
 from proxy.storage.redis import memory, open_redis
 from proxy.telemetry.metrics import Metrics
+from proxy.worker.alerts import AlertsLoop
 from proxy.worker.epochs import EpochsLoop
 from proxy.worker.ledger import LedgerLoop
 from proxy.worker.objects import ObjectsLoop
@@ -60,6 +61,7 @@ class Worker:
         self._run(epochs.run, "epochs")
         self._run(PartitionsLoop(self.pool).run, "partitions")
         self._run(ObjectsLoop(self.pool).run, "objects")
+        self._run(AlertsLoop(self.pool, self.metrics).run, "alerts")
         self._run(SpoolLoop(stores.data_dir / "spool", holds, observed).run, "spool")
         sweep = SweepLoop(
             holds, observed, shards=shards, lease_s=holds_settings.lease_s, margin_s=holds_settings.sweep_grace_s,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from pricing import book
 from pricing.book import DAWN, DatedPrice
 from pricing.price_text import digest, read_price
-from proxy.catalog.route import StreamUsage
+from proxy.catalog.route import StreamUsage, TierWord
 
 # (provider, upstream model) → dated list prices, oldest first; empty where it knows none.
 PriceBook = Callable[[str, str], tuple[DatedPrice, ...]]
@@ -22,6 +23,7 @@ class ProviderPlan:
     base_url: str
     stream_usage: StreamUsage = "asked"
     usage_reader: str = "openai"
+    tier_word: TierWord = "served"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,7 @@ class LlmPlan:
     context_window: int | None
     max_output: int | None
     routes: tuple[RoutePlan, ...]
+    unpriced: Literal["allow", "reject"] = "allow"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from uuid import UUID
 from pricing.price import PriceVersion
 
 StreamUsage = Literal["asked", "unasked"]
+TierWord = Literal["served", "requested"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Provider:
     base_url: str
     stream_usage: StreamUsage = "asked"
     usage_reader: str = "openai"  # which sums this provider's usage fields follow (providers/openai.py)
+    tier_word: TierWord = "served"  # which service tier is priced: the one that answers name, or the one asked for
 
 
 @dataclass(frozen=True, slots=True)

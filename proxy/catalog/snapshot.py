@@ -5,7 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from pricing.price import PriceVersion, Unpriced
+from pricing.rate import in_force
 from proxy.catalog.route import Llm
 
 # Beyond this a name is noise, and comparing it would be work that a client chooses for us.
@@ -23,6 +26,16 @@ class Catalog:
     def find(self, name: str) -> Llm | None:
         """Exact: no prefix, no case folding. A near miss is a question to the client, never a guess."""
         return self.llms.get(name)
+
+    def price_of(self, provider: str, model: str, moment: datetime) -> PriceVersion | Unpriced:
+        """Of a model that another one called there: the price of the first llm that has a route to it."""
+        for llm in self.llms.values():
+            for route in llm.routes:
+                if route.upstream_model == model and route.provider.name == provider:
+                    found = in_force(route.prices, moment)
+                    if isinstance(found, PriceVersion):
+                        return found
+        return Unpriced(f"no price is known for {model[:100]}")
 
     def near(self, name: str, among: Collection[str] | None = None) -> list[str]:
         """At most three names that the client may have meant, best first; of `among` only, if given."""

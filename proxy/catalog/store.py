@@ -1,28 +1,25 @@
-"""SQL of providers, llms, routes, units, price_versions, price_items."""
+"""SQL of providers, llms, routes, units; prices are read here and written by catalog/prices."""
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID
 
 from pricing import book
-from pricing.book import DatedPrice
 from pricing.price import PriceItem, PriceVersion
-from pricing.price_text import digest
 from pricing.units import UNITS
-from proxy.catalog.plan import CatalogPlan, PriceBook, RoutePlan, price_history
-from proxy.catalog.price_changes import Stored, price_changes
+from proxy.catalog.plan import CatalogPlan, PriceBook, RoutePlan
+from proxy.catalog.price_changes import price_changes
+from proxy.catalog.prices import store as prices_store
+from proxy.catalog.prices.precedence import wanted_of
+from proxy.catalog.prices.store import columns, new_id
 from proxy.catalog.route import Llm, Provider, Route
 from proxy.catalog.snapshot import Catalog
 from proxy.epochs import store as epochs
 from proxy.storage.postgres import Connection
-from proxy.wire.ids import NIL, uuid7
-
-# Of two processes that start together one waits for the other and then finds nothing to do.
-SYNC_LOCK = 0x53796E_63617461
+from proxy.wire.ids import NIL
 
 # An attempt is rated by the price of its beginning; none is in flight for longer than this.
 HISTORY_KEPT = timedelta(days=7)
@@ -34,14 +31,16 @@ WHERE (units.kind, units.description) IS DISTINCT FROM (excluded.kind, excluded.
 RETURNING name
 """
 UPSERT_PROVIDERS = """
-INSERT INTO providers (id, name, dialect, base_url, stream_usage, usage_reader, managed_by, status)
-SELECT *, 'config', 'active' FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+INSERT INTO providers (id, name, dialect, base_url, stream_usage, usage_reader, tier_word, managed_by, status)
+SELECT *, 'config', 'active'
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
 ON CONFLICT (name) DO UPDATE SET dialect = excluded.dialect, base_url = excluded.base_url,
-    stream_usage = excluded.stream_usage, usage_reader = excluded.usage_reader, managed_by = 'config', status = 'active'
-WHERE (providers.dialect, providers.base_url, providers.stream_usage, providers.usage_reader, providers.managed_by,
-       providers.status)
-    IS DISTINCT FROM (excluded.dialect, excluded.base_url, excluded.stream_usage, excluded.usage_reader, 'config',
-       'active')
+    stream_usage = excluded.stream_usage, usage_reader = excluded.usage_reader, tier_word = excluded.tier_word,
+    managed_by = 'config', status = 'active'
+WHERE (providers.dialect, providers.base_url, providers.stream_usage, providers.usage_reader, providers.tier_word,
+       providers.managed_by, providers.status)
+    IS DISTINCT FROM (excluded.dialect, excluded.base_url, excluded.stream_usage, excluded.usage_reader,
+       excluded.tier_word, 'config', 'active')
 RETURNING name
 """
 REMOVE_PROVIDERS = """
@@ -49,12 +48,12 @@ UPDATE providers SET status = 'removed'
 WHERE managed_by = 'config' AND status = 'active' AND name <> ALL($1::text[]) RETURNING name
 """
 UPSERT_LLMS = """
-INSERT INTO llms (id, name, context_window, max_output, managed_by, status)
-SELECT *, 'config', 'active' FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[])
+INSERT INTO llms (id, name, context_window, max_output, unpriced, managed_by, status)
+SELECT *, 'config', 'active' FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $5::text[])
 ON CONFLICT (name) DO UPDATE SET context_window = excluded.context_window, max_output = excluded.max_output,
-    managed_by = 'config', status = 'active'
-WHERE (llms.context_window, llms.max_output, llms.managed_by, llms.status)
-    IS DISTINCT FROM (excluded.context_window, excluded.max_output, 'config', 'active')
+    unpriced = excluded.unpriced, managed_by = 'config', status = 'active'
+WHERE (llms.context_window, llms.max_output, llms.unpriced, llms.managed_by, llms.status)
+    IS DISTINCT FROM (excluded.context_window, excluded.max_output, excluded.unpriced, 'config', 'active')
 RETURNING name
 """
 REMOVE_LLMS = """
@@ -88,27 +87,11 @@ JOIN llms ON llms.name = wanted.llm JOIN providers ON providers.name = wanted.pr
 JOIN routes ON routes.llm_id = llms.id AND routes.provider_id = providers.id
     AND routes.upstream_model = wanted.upstream_model
 """
-VERSIONS_OF = """
-SELECT id, route_id, effective_from, effective_to, digest FROM price_versions WHERE route_id = ANY($1::uuid[])
+LOAD_PROVIDERS = """
+SELECT id, name, dialect, base_url, stream_usage, usage_reader, tier_word FROM providers WHERE status = 'active'
 """
-END_VERSION = "UPDATE price_versions SET effective_to = $2 WHERE id = $1"
-# Only versions whose time has not come: no event can name them.
-DROP_ITEMS = "DELETE FROM price_items WHERE version_id = ANY($1::uuid[])"
-DROP_VERSIONS = "DELETE FROM price_versions WHERE id = ANY($1::uuid[])"
-ADD_VERSION = """
-INSERT INTO price_versions (id, route_id, effective_from, effective_to, source, source_revision, digest)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-"""
-ADD_ITEMS = """
-INSERT INTO price_items (id, version_id, unit, price_pusd, per_units, service_tier, above_input_tokens, variant,
-    processing, from_minute, to_minute, minimum_units)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[],
-    $8::text[], $9::text[], $10::smallint[], $11::smallint[], $12::bigint[])
-"""
-
-LOAD_PROVIDERS = "SELECT id, name, dialect, base_url, stream_usage, usage_reader FROM providers WHERE status = 'active'"
 LOAD_LLMS = """
-SELECT id, name, context_window, max_output, extract(epoch FROM created_at)::bigint AS created_at_s
+SELECT id, name, context_window, max_output, extract(epoch FROM created_at)::bigint AS created_at_s, unpriced
 FROM llms WHERE status = 'active' ORDER BY name
 """
 LOAD_ROUTES = """
@@ -117,7 +100,7 @@ SELECT id, llm_id, provider_id, upstream_model FROM routes WHERE status = 'activ
 LOAD_VERSIONS = """
 SELECT v.id, v.route_id, v.effective_from, v.effective_to, v.source
 FROM price_versions v JOIN routes r ON r.id = v.route_id AND r.status = 'active'
-WHERE v.effective_to IS NULL OR v.effective_to > now() - $1::interval
+WHERE v.superseded_at IS NULL AND (v.effective_to IS NULL OR v.effective_to > now() - $1::interval)
 ORDER BY v.route_id, v.effective_from DESC
 """
 LOAD_ITEMS = """
@@ -132,9 +115,7 @@ async def load(conn: Connection, *, timeout_s: float = 5.0) -> Catalog:
     async with conn.transaction(isolation="repeatable_read", readonly=True):
         epoch = (await epochs.read(conn, [NIL], timeout_s=timeout_s)).get(NIL, 0)
         providers = {
-            row["id"]: Provider(
-                row["id"], row["name"], row["dialect"], row["base_url"], row["stream_usage"], row["usage_reader"]
-            )
+            row["id"]: Provider(*row.values())
             for row in await conn.fetch(LOAD_PROVIDERS, timeout=timeout_s)
         }
         prices = await _load_prices(conn, timeout_s)
@@ -147,7 +128,7 @@ async def load(conn: Connection, *, timeout_s: float = 5.0) -> Catalog:
         llms = {
             row["name"]: Llm(
                 row["id"], row["name"], row["context_window"], row["max_output"], tuple(routes[row["id"]]),
-                row["created_at_s"],
+                row["created_at_s"], row["unpriced"],
             )
             for row in await conn.fetch(LOAD_LLMS, timeout=timeout_s)
         }
@@ -174,7 +155,7 @@ async def sync(conn: Connection, plan: CatalogPlan, *, find: PriceBook = book.fi
     In one transaction (the caller's, if there is one). What left the file is marked removed: events name it.
     """
     async with conn.transaction():
-        await conn.execute("SELECT pg_advisory_xact_lock($1)", SYNC_LOCK, timeout=timeout_s)
+        await prices_store.lock(conn, timeout_s=timeout_s)
         changed = await _sync_units(conn, timeout_s)
         changed |= await _sync_names(conn, plan, timeout_s)
         changed |= await _sync_prices(conn, plan, find, timeout_s)
@@ -185,18 +166,20 @@ async def sync(conn: Connection, plan: CatalogPlan, *, find: PriceBook = book.fi
 
 async def _sync_units(conn: Connection, timeout_s: float) -> bool:
     """Units that left the registry stay: price items name them."""
-    columns = _columns(((unit.name, unit.kind, unit.description) for unit in UNITS.values()), 3)
-    return bool(await conn.fetch(UPSERT_UNITS, *columns, timeout=timeout_s))
+    units = columns(((unit.name, unit.kind, unit.description) for unit in UNITS.values()), 3)
+    return bool(await conn.fetch(UPSERT_UNITS, *units, timeout=timeout_s))
 
 
 async def _sync_names(conn: Connection, plan: CatalogPlan, timeout_s: float) -> bool:
     count = len(plan.providers) + len(plan.llms) + sum(len(llm.routes) for llm in plan.llms)
-    ids = iter(sorted(_new_id() for _ in range(count)))  # lists are in the order of ids: keep the file's
-    providers = _columns(
-        ((next(ids), p.name, p.dialect, p.base_url, p.stream_usage, p.usage_reader) for p in plan.providers), 6
+    ids = iter(sorted(new_id() for _ in range(count)))  # lists are in the order of ids: keep the file's
+    providers = columns(
+        ((next(ids), p.name, p.dialect, p.base_url, p.stream_usage, p.usage_reader, p.tier_word) for p in plan.providers), 7
     )
-    llms = _columns(((next(ids), llm.name, llm.context_window, llm.max_output) for llm in plan.llms), 4)
-    routes = _columns(
+    llms = columns(
+        ((next(ids), llm.name, llm.context_window, llm.max_output, llm.unpriced) for llm in plan.llms), 5
+    )
+    routes = columns(
         ((next(ids), llm.name, route.provider, route.upstream_model, position)
          for llm in plan.llms for position, route in enumerate(llm.routes)), 5
     )
@@ -215,44 +198,17 @@ async def _sync_names(conn: Connection, plan: CatalogPlan, timeout_s: float) -> 
 
 async def _sync_prices(conn: Connection, plan: CatalogPlan, find: PriceBook, timeout_s: float) -> bool:
     wanted = [(llm.name, route) for llm in plan.llms for route in llm.routes]
-    named = _columns(((n, llm, r.provider, r.upstream_model) for n, (llm, r) in enumerate(wanted)), 4)
+    named = columns(((n, llm, r.provider, r.upstream_model) for n, (llm, r) in enumerate(wanted)), 4)
     routes: dict[UUID, RoutePlan] = {
         row["id"]: wanted[row["number"]][1] for row in await conn.fetch(WANTED_ROUTES, *named, timeout=timeout_s)
     }
-    stored: defaultdict[UUID, list[Stored]] = defaultdict(list)
-    for row in await conn.fetch(VERSIONS_OF, list(routes), timeout=timeout_s):
-        stored[row["route_id"]].append(Stored(row["id"], row["effective_from"], row["effective_to"], row["digest"]))
+    stored = await prices_store.live_versions(conn, routes, timeout_s=timeout_s)
     now = await conn.fetchval("SELECT clock_timestamp()", timeout=timeout_s)
     changed = False
     for route_id, route in routes.items():
-        changes = price_changes(stored[route_id], price_history(route, find), now)
-        if changes.drops:  # first: no two versions overlap at any moment
-            await conn.execute(DROP_ITEMS, changes.drops, timeout=timeout_s)
-            await conn.execute(DROP_VERSIONS, changes.drops, timeout=timeout_s)
-        for version_id, end in changes.ends.items():
-            await conn.execute(END_VERSION, version_id, end, timeout=timeout_s)
-        for price in changes.adds:
-            await _add_version(conn, route_id, price, timeout_s)
-        changed |= any(changes)
+        versions = stored.get(route_id, [])
+        changes = price_changes(versions, wanted_of(route, versions, find, now), now)
+        if any(changes):
+            await prices_store.apply(conn, route_id, changes, now, timeout_s=timeout_s)
+            changed = True
     return changed
-
-
-async def _add_version(conn: Connection, route_id: UUID, price: DatedPrice, timeout_s: float) -> None:
-    version_id = _new_id()
-    await conn.execute(
-        ADD_VERSION, version_id, route_id, price.effective_from, price.effective_to, price.source,
-        price.source_revision, digest(price.points), timeout=timeout_s,
-    )
-    await conn.execute(
-        ADD_ITEMS, *_columns(((_new_id(), version_id, *point) for point in price.points), 12), timeout=timeout_s
-    )
-
-
-def _columns(rows: Iterable[tuple[object, ...]], width: int) -> list[list[object]]:
-    """Rows → a list per column, as `unnest` takes them; also for no rows at all."""
-    turned = list(zip(*rows, strict=True))
-    return [list(column) for column in turned] if turned else [[] for _ in range(width)]
-
-
-def _new_id() -> UUID:
-    return uuid7(time.time_ns() // 1_000_000)

@@ -20,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Llms: what clients name as `model`
 PATH = "llms"
 MILLION = 1_000_000
 NO_PRICE, STANDARD = "unpriced", "standard"
+NARROWED = ("variant", "service_tier", "processing", "above_input_tokens", "hours")
 
 
 def usd_per(price: Row) -> str:
@@ -34,7 +35,7 @@ def usd_per(price: Row) -> str:
 
 
 def first_price(unit: str) -> Any:
-    """Of the first route: the standard tier, without a cliff. Empty where that unit has none."""
+    """Of the first route: the standard tier, all day, without a cliff. Empty where that unit has none."""
 
     def of(row: Row) -> str:
         prices = row["routes"][0]["prices"] if row["routes"] else None
@@ -42,7 +43,7 @@ def first_price(unit: str) -> Any:
             return NO_PRICE if unit == "input" else ""
         found = [
             price for price in prices
-            if price["unit"] == unit and not price["service_tier"] and not price["above_input_tokens"]
+            if price["unit"] == unit and not any(price[name] for name in NARROWED)
         ]
         return usd_per(found[0]) if found else ""
 
@@ -81,7 +82,7 @@ def list_(api: Api, limit: Limit = 1_000, as_json: Json = False) -> None:
 @asking
 def show(
     api: Api, name: Annotated[str, typer.Argument(help="Name or id of the llm.")],
-    tiers: Annotated[bool, typer.Option("--tiers", help="Also prices of other service tiers than the standard one.")] = False,
+    tiers: Annotated[bool, typer.Option("--tiers", help="Also prices of batches and of other service tiers.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show an llm with its prices at every provider."""
@@ -91,12 +92,12 @@ def show(
         return
     show_one(row, DETAILS, as_json=False)
     prices = list(_prices(row))
-    shown = [price for price in prices if tiers or price.get("tier") in (None, STANDARD)]
+    shown = [price for price in prices if tiers or not price.get("elsewhere")]
     show_rows(shown, PRICES, as_json=False, empty="No providers.")
     if len(shown) < len(prices):
-        talk(f"{len(prices) - len(shown)} more for other service tiers: --tiers shows them.")
+        talk(f"{len(prices) - len(shown)} more for batches and other service tiers: --tiers shows them.")
     if any(route["prices"] is None for route in row["routes"]):
-        talk("Without a price, usage is recorded as unpriced. Add `price` to the llm in config.yaml.")
+        talk("Without a price, usage is recorded as unpriced. Add `price` to the llm in config.yaml, or: synapscale prices set")
 
 
 def _prices(row: Row) -> Iterator[Row]:
@@ -106,10 +107,16 @@ def _prices(row: Row) -> Iterator[Row]:
             yield {**where, "usd": NO_PRICE}
         for price in route["prices"] or ():
             yield {
-                **where, "unit": price["unit"], "tier": price["service_tier"] or STANDARD,
+                **where, "unit": "/".join(filter(None, (price["unit"], price["variant"]))), "tier": _tier(price),
+                "elsewhere": bool(price["service_tier"] or price["processing"]),
                 "above": price["above_input_tokens"] or None, "usd": usd_per(price),
                 "per": "million" if _is_token(price["unit"]) else "one",
             }
+
+
+def _tier(price: Row) -> str:
+    hours = f"{price['hours']} UTC" if price["hours"] else ""
+    return ", ".join(filter(None, (price["service_tier"] or STANDARD, price["processing"], hours)))
 
 
 def _is_token(unit: str) -> bool:

@@ -11,18 +11,23 @@ import typer
 from typer.main import get_command
 
 from proxy.cli import (
+    alerts,
     backup,
+    billing,
     chat,
     completion,
     config,
     doctor,
+    export,
     keys,
     llms,
     management_keys,
     master_key,
+    prices,
     processes,
     providers,
     requests,
+    rerate,
     roles,
     serve,
     snippet,
@@ -30,6 +35,7 @@ from proxy.cli import (
     usage,
     users,
     variables,
+    verify,
     workspaces,
 )
 from proxy.cli.fault import DONE, FAILED, Fault
@@ -56,6 +62,7 @@ app.add_typer(config.app, name="config")
 app.add_typer(providers.app, name="providers")
 app.add_typer(llms.app, name="llms")
 app.add_typer(llms.app, name="models", help="The same as llms.")
+app.add_typer(prices.app, name="prices")
 app.add_typer(keys.app, name="keys")
 app.add_typer(variables.app, name="variables")
 app.add_typer(workspaces.app, name="workspaces")
@@ -67,6 +74,11 @@ app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.add_typer(master_key.app, name="master-key")
 app.command("usage")(usage.usage)
+app.add_typer(billing.app, name="billing")
+app.command("rerate")(rerate.rerate)
+app.command("alerts")(alerts.alerts)
+app.command("export")(export.export)
+app.command("verify")(verify.verify)
 app.command("completion")(completion.completion)
 
 

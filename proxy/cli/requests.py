@@ -45,13 +45,15 @@ DETAILS = tuple(
         ("SERVICE TIER", "service_tier"), ("INPUT TOKENS", "input_tokens"), ("CACHED TOKENS", "cached_tokens"),
         ("OUTPUT TOKENS", "output_tokens"), ("REASONING TOKENS", "reasoning_tokens"), ("PRICING", "pricing"),
         ("LIST COST USD", lambda row: lower_bound(row, "list_cost_usd")),
-        ("CHARGE USD", lambda row: lower_bound(row, "charge_usd")), ("LATENCY MS", "latency_ms"),
+        ("CHARGE USD", lambda row: lower_bound(row, "charge_usd")), ("CHARGED", lambda row: charged(row)),
+        ("CORRECTED", "corrected"), ("USAGE AS REPORTED", "raw_usage"), ("LATENCY MS", "latency_ms"),
         ("FIRST TOKEN MS", "first_token_ms"),
     )
 )
 LINES = (
     Column("UNIT", "unit"), Column("QUANTITY", "quantity", right=True),
     Column("LIST USD", "list_cost_usd", right=True), Column("CHARGE USD", "charge_usd", right=True),
+    Column("PRICE USD", lambda row: price_of(row), right=True), Column("PRICE OF", lambda row: price_source(row), spare=1),
 )
 NO_PRICE = "no price"
 SEEN = 5_000  # ids that `tail` remembers
@@ -69,9 +71,9 @@ def usd(row: Row) -> str:
 
 
 def lower_bound(row: Row, field: str) -> str:
-    """Who pays the provider by an own key is charged nothing by us, whatever the price is."""
+    """What is free stays free, whatever the price is."""
     known = str(row.get(field, ""))
-    if row.get("pricing") != "unpriced" or (field == "charge_usd" and row.get("provider_account") == "own"):
+    if row.get("pricing") != "unpriced" or (field == "charge_usd" and row.get("charge_kind") == "none"):
         return known
     return NO_PRICE if not known.strip("0.") else f"{known} and a part with {NO_PRICE}"
 
@@ -82,9 +84,36 @@ def lines_of(row: Row) -> list[Row]:
     if row.get("pricing") != "unpriced":
         return lines
     unknown = {"list_cost_usd": NO_PRICE}
-    if row.get("provider_account") != "own":
+    if row.get("charge_kind") != "none":
         unknown["charge_usd"] = NO_PRICE
     return [line if line.get("price_item_id") else {**line, **unknown} for line in lines]
+
+
+def charged(row: Row) -> str:
+    """The rule that makes a line's charge of its list cost."""
+    kind, bps = row.get("charge_kind"), int(row.get("charge_bps", 0))
+    if kind == "none":
+        return f"nothing ({row.get('charge_reason')})"
+    return f"{'fee on an own key' if kind == 'platform_fee' else 'usage'}, {bps / 100:g} % of list"
+
+
+def price_of(line: Row) -> str:
+    """As config.yaml writes it: per million tokens, or per thing."""
+    price = line.get("price")
+    if not price:
+        return ""
+    minimum = price["minimum_units"]
+    return f"{price['price']}{f', at least {minimum}' if minimum else ''}"
+
+
+def price_source(line: Row) -> str:
+    price = line.get("price")
+    return f"{price['upstream_model']} since {str(price['effective_from'])[:10]}, {price['source']}" if price else ""
+
+
+def with_prices(row: Row, lines: list[Row]) -> list[Row]:
+    prices = {price["id"]: price for price in row.get("prices", [])}
+    return [{**line, "price": prices.get(line.get("price_item_id"))} for line in lines]
 
 
 def outcome(row: Row) -> str:
@@ -119,7 +148,8 @@ def show(
 ) -> None:
     """Show what an attempt used, line by line."""
     if event.startswith("req_"):
-        rows = sorted(api.rows(PATH, limit=100, request_id=event), key=lambda row: int(row["attempt_number"]))
+        found = sorted(api.rows(PATH, limit=100, request_id=event), key=lambda row: int(row["attempt_number"]))
+        rows = [api.get(f"{PATH}/{segment(row['id'])}") for row in found]
         if not rows:
             raise Fault(
                 f"No attempt of {event} is in the ledger. A new one takes a second to arrive; a request that the gateway "
@@ -132,7 +162,7 @@ def show(
         return
     for row in rows:
         show_one(row, DETAILS, as_json=False)
-        show_rows(lines_of(row), LINES, as_json=False, empty="No lines: nothing was counted.")
+        show_rows(with_prices(row, lines_of(row)), LINES, as_json=False, empty="No lines: nothing was counted.")
 
 
 @app.command()

@@ -6,13 +6,15 @@ import re
 
 _LISTS = {
     "users": "synapscale users list", "workspaces": "synapscale workspaces list", "llms": "synapscale llms list",
-    "providers": "synapscale providers list",
+    "providers": "synapscale providers list", "prices": "synapscale prices list",
 }  # fmt: skip
 # A parameter of the API → the option that fills it.
 _OPTIONS = {
     "group_by": "--by", "from": "--from", "to": "--to", "llm": "--llm", "llms": "--llm", "role": "--role",
     "expires_at": "--expires", "workspace_id": "--workspace", "user_id": "--user", "limit": "--limit",
-    "key_policy": "--key-policy", "time_zone": "--time-zone",
+    "key_policy": "--key-policy", "time_zone": "--time-zone", "client_leaves": "--client-leaves",
+    "free_fees_usd": "--free-fees", "markup_bps": "--markup", "platform_fee_bps": "--platform-fee",
+    "virtual_key_id": "--virtual-key", "provider": "--provider", "key_source": "--key-source", "format": "--format",
 }
 _LISTED_AT = re.compile(r"GET /api/v1/([a-z-]+) lists them\.")
 _PARAMETER = re.compile(r"`(\w+)(?:\.\d+)?`(?=: | is required)")

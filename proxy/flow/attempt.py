@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, TypeAlias, assert_never
 
 from pricing.usage import Usage
@@ -24,8 +25,9 @@ from proxy.flow.answer import (
     with_cost,
 )
 from proxy.flow.events import Spent, announced, attempt_fields, settled
-from proxy.flow.found import Found, Reckoned, Uncounted, nothing, of_body, of_stream, of_tail
+from proxy.flow.found import Found, Uncounted, of_body, of_stream, of_tail
 from proxy.flow.gate import Spawn
+from proxy.flow.outcomes import UNSENT, Sees, Verdict, verdict_of
 from proxy.flow.upstreams import Upstreams
 from proxy.flow.ways import Way
 from proxy.holds.away import StoreAway
@@ -37,18 +39,10 @@ from proxy.metering.stream_meter import StreamMeter
 from proxy.outbound.response_headers import is_encoded
 from proxy.outbound.sink import Headers
 from proxy.outbound.ticker import Ticker
+from proxy.providers.answer_parts import tier_name
 from proxy.relay.client_channel import ClientChannel
 from proxy.relay.pump import Pump, PumpPolicy
-from proxy.relay.stream_end import (
-    Answered,
-    ClientLeft,
-    Drained,
-    EndedWithoutDone,
-    Finished,
-    PassedUnread,
-    StreamEnd,
-    UpstreamBroke,
-)
+from proxy.relay.stream_end import Answered, ClientLeft, Finished, PassedUnread, StreamEnd, UpstreamBroke
 from proxy.settlement.desk import Desk
 from proxy.telemetry.clock import Clock
 from proxy.telemetry.metrics import Metrics
@@ -104,9 +98,9 @@ class Desks:
 class Attempt:
     """`begin` once; `ended` is called once, unless `begin` raises."""
 
-    __slots__ = ("_attempt_id", "_body", "_cancelled", "_channel", "_desks", "_ended", "_facts", "_fields", "_held", "_loop", "_meter",
-                 "_number", "_outgoing", "_progress", "_pump", "_rated", "_release", "_request", "_request_id", "_shows_cost", "_spawn",
-                 "_started", "_stub", "_then", "_usage", "way")  # fmt: skip
+    __slots__ = ("_attempt_id", "_body", "_cancelled", "_channel", "_desks", "_ended", "_facts", "_fields", "_held", "_leaves",
+                 "_loop", "_meter", "_number", "_outgoing", "_progress", "_pump", "_rated", "_release", "_request", "_request_id",
+                 "_shows_cost", "_spawn", "_started", "_stub", "_then", "_usage", "way")  # fmt: skip
 
     def __init__(
         self,
@@ -138,14 +132,13 @@ class Attempt:
     def begin(self, principal: Principal, global_epoch: int) -> None:
         """Raises `Refused`: nothing was announced."""
         desks, request, way = self._desks, self._request, self.way
+        self._leaves = principal.client_leaves
         outgoing = self._outgoing = desks.upstreams.outgoing(way.candidate, way.prepared, principal, request)
         now_ms = desks.clock.now_ms()
         attempt_id = self._attempt_id = uuid7(now_ms)
         in_force = now_ms < way.until_ms
         price = way.price if in_force else way.price_at(moment_of(attempt_id))
-        fields = self._fields = attempt_fields(
-            way.constant, way.candidate.account, price, attempt_id, self._number, request
-        )
+        fields = self._fields = attempt_fields(way.constant, price, attempt_id, self._number, request)
         prompt_tokens = prompt_estimate_tokens(outgoing.body)
         if in_force and way.announcement is not None:
             stub = way.announcement.written(fields.fixed, prompt_tokens)
@@ -191,7 +184,7 @@ class Attempt:
         self._facts = Facts(self._request_id, way.head, way.candidate.own is not None, self._number, overhead_ms)
         pump = self._pump = Pump(
             self._channel, self._make_meter, desks.policy, self._head, self._request.stream, desks.ticker, self._loop,
-            self._pumped,
+            self._pumped, self._leaves,
         )  # fmt: skip
         pump.start(self._outgoing.start)
 
@@ -205,7 +198,12 @@ class Attempt:
         return meter
 
     def _annotate(self, data: bytes, usage: Usage) -> bytes:
+        self._set_tier(usage)
         return with_cost(data, self._fields.rate(usage))
+
+    def _set_tier(self, usage: Usage) -> None:
+        if self.way.route.provider.tier_word == "requested":
+            usage.service_tier = tier_name(self._request.service_tier)
 
     def _head(self, headers: Headers) -> bytes:
         return head_for(self._facts, headers)
@@ -215,53 +213,69 @@ class Attempt:
     def _pumped(self, end: StreamEnd) -> None:
         self._pump = None  # the two hold each other
         self._progress = end.progress
+        meter = self._meter
         try:
-            match end:
-                case Answered():
-                    self._answered(end)
-                case Finished():
-                    self._release = end.release
-                    self._reckon(of_stream(self._meter, "ok"), self._release_and_end)
-                case EndedWithoutDone():
-                    self._ended_without_done(end)
-                case PassedUnread():
-                    self._release = end.release
-                    self._reckon(of_tail(self.way.prepared.reader, end.tail), self._release_and_end)
-                case ClientLeft():
-                    self._client_left(end)
-                case UpstreamBroke():
-                    self._broke(end)
-                case _:
-                    assert_never(end)
+            if meter is not None and not isinstance(end, Finished):
+                meter.finish(drop_unfinished=isinstance(end, UpstreamBroke))
+            verdict = verdict_of(end, meter)
+            if verdict.ending is UNSENT:
+                self._held = False
+                self._desks.desk.void(self._attempt_id)
+                self._ended(_SERVED)
+                return
+            found = self._found(end, verdict)
+            then = self._what_is_told(end, verdict, found)
+            if found.uncounted is None:
+                self._settle(found, then)
+            else:
+                self._spawn(self._count(found, found.uncounted, then), "estimate an answer")
         except Exception:
             log.exception("an attempt failed by a bug")
             self._failed()
 
+    def _found(self, end: StreamEnd, verdict: Verdict) -> Found:
+        reader = self.way.prepared.reader
+        match end:
+            case Answered(body=body):
+                return of_body(verdict, reader, body, self._request.surface)
+            case PassedUnread(tail=tail):
+                return of_tail(verdict, reader, tail)
+            case ClientLeft(body=body, tail=tail):
+                if body is not None:
+                    found = of_body(verdict, reader, body, self._request.surface)
+                elif tail is not None:
+                    found = of_tail(verdict, reader, tail)
+                else:
+                    found = of_stream(verdict, self._meter)
+                return found._replace(void=self._leaves == "void")
+            case _:
+                return of_stream(verdict, self._meter)
+
+    def _what_is_told(self, end: StreamEnd, verdict: Verdict, found: Found) -> Callable[[], None]:
+        """What is done once the row is settled."""
+        match verdict.sees:
+            case Sees.NOBODY:
+                self._release = _nothing
+            case Sees.ANSWER if isinstance(end, Answered):
+                clean = self._outgoing.clean
+                good = found.outcome == "ok"
+                self._body = end.body if good or clean is None else clean(end.body)
+                self._shows_cost = self._request.usage_include and good
+                return self._deliver
+            case Sees.ANSWER:
+                assert not isinstance(end, Answered | ClientLeft | UpstreamBroke)
+                self._release = end.release
+            case Sees.ERROR:
+                return partial(self._ended, self._error(end))
+            case Sees.EVENT:
+                self._release = self._last_event(end)
+            case _:
+                assert_never(verdict.sees)
+        return self._release_and_end
+
     def _release_and_end(self) -> None:
         self._release()
         self._ended(_SERVED)
-
-    def _answered(self, end: Answered) -> None:
-        progress, body = end.progress, end.body
-        status, clean = progress.status or 502, self._outgoing.clean
-        if 200 <= status < 300:
-            found = of_body(self.way.prepared.reader, body, "ok")
-            if found.outcome != "ok" and clean is not None:
-                body = clean(body)
-            self._body = body
-            self._shows_cost = self._request.usage_include and found.outcome == "ok"
-            self._reckon(found, self._deliver)
-            return
-        if status in (401, 403) and self.way.candidate.own is None:
-            log.warning("the provider %s refuses the global key: HTTP %s", self.way.route.provider.name, status)
-        headers = progress.headers
-        if progress.oversized or (clean is not None and (is_encoded(headers) or not is_text(body))):
-            headers, body = instead_of_unread(headers, self.way.route.provider.name, status)
-        elif clean is not None:
-            body = clean(body)
-        head = head_for(self._facts, headers)
-        failed = Failed(status in _OTHER_ROUTE, status in _OTHER_KEY, lambda: self._channel.answer(status, head, body))
-        self._settle(nothing(f"http_{status}"), lambda: self._ended(failed))
 
     def _deliver(self) -> None:
         progress = self._progress
@@ -270,79 +284,54 @@ class Attempt:
         self._channel.answer(progress.status or 502, head, body)
         self._ended(_SERVED)
 
-    def _ended_without_done(self, end: EndedWithoutDone) -> None:
-        meter = self._meter
-        assert meter is not None
-        meter.finish()
-        if meter.ended or meter.error_seen:
-            self._release = end.release
-            self._reckon(of_stream(self._meter, "ok"), self._release_and_end)
-            return
-        event = meter.error_event(truncated_refusal(self.way.route.provider.name).body())
-        self._release = lambda: self._channel.finish(event)
-        self._reckon(of_stream(meter, "upstream_error", "truncated"), self._release_and_end)
+    def _error(self, end: StreamEnd) -> Failed:
+        if isinstance(end, Answered):
+            return self._refused(end)
+        refusal = self._why(end)
+        head, body = refusal_head(refusal, self._request_id), refusal.body()
+        # A POST that was written and died unanswered may have been billed: its row says so, and it is not sent again to the
+        # same route.
+        return Failed(True, False, partial(self._channel.answer, refusal.status, head, body))
 
-    def _client_left(self, end: ClientLeft) -> None:
-        progress = end.progress
-        self._release = _nothing
-        if end.drained is Drained.NOT_DISPATCHED:
-            self._held = False
-            self._desks.desk.void(self._attempt_id)
-            self._ended(_SERVED)
-        elif progress.status is None and end.drained is Drained.BROKE:
-            self._settle(nothing("broke_unanswered"), self._release_and_end)
-        elif progress.status is not None and progress.status >= 400:
-            self._settle(nothing(f"http_{progress.status}"), self._release_and_end)
-        elif end.body is not None:
-            self._reckon(of_body(self.way.prepared.reader, end.body, "client_abort"), self._release_and_end)
-        elif end.tail is not None:
-            self._reckon(of_tail(self.way.prepared.reader, end.tail)._replace(outcome="client_abort"), self._release_and_end)
-        else:
-            if self._meter is not None:
-                self._meter.finish()
-            self._reckon(of_stream(self._meter, "client_abort"), self._release_and_end)
+    def _refused(self, end: Answered) -> Failed:
+        progress, body, clean = end.progress, end.body, self._outgoing.clean
+        provider, status = self.way.route.provider.name, progress.status or 502
+        if status in (401, 403) and self.way.candidate.own is None:
+            log.warning("the provider %s refuses the global key: HTTP %s", provider, status)
+        headers = progress.headers
+        if progress.oversized or (clean is not None and (is_encoded(headers) or not is_text(body))):
+            headers, body = instead_of_unread(headers, provider, status)
+        elif clean is not None:
+            body = clean(body)
+        head = head_for(self._facts, headers)
+        return Failed(status in _OTHER_ROUTE, status in _OTHER_KEY, partial(self._channel.answer, status, head, body))
 
-    def _broke(self, end: UpstreamBroke) -> None:
+    def _last_event(self, end: StreamEnd) -> Callable[[], None]:
+        """An answer cut short never looks complete."""
+        body = self._why(end).body()
+        if self._progress.framed and self._meter is not None:
+            return partial(self._channel.finish, self._meter.error_event(body))
+        return self._channel.abort
+
+    def _why(self, end: StreamEnd) -> Refused:
         provider = self.way.route.provider.name
-        log.warning("the provider %s broke: %s %s", provider, end.reason.value, end.detail)
-        refusal = broken_refusal(provider, end.reason)
-        progress = end.progress
-        if not progress.head_sent:
-            # A POST that was written and died unanswered may have been billed: this row says so, and it is not sent again
-            # to the same route.
-            body, head = refusal.body(), refusal_head(refusal, self._request_id)
-            failed = Failed(True, False, lambda: self._channel.answer(refusal.status, head, body))
-            self._settle(nothing(end.reason.value), lambda: self._ended(failed))
-            return
-        if self._meter is not None:
-            self._meter.finish(drop_unfinished=True)
-        channel = self._channel
-        meter = self._meter
-        if progress.framed and meter is not None:
-            event = meter.error_event(refusal.body())
-            self._release = lambda: channel.finish(event)
-        else:
-            self._release = channel.abort
-        self._reckon(of_stream(self._meter, "upstream_error", end.reason.value), self._release_and_end)
+        if isinstance(end, UpstreamBroke):
+            log.warning("the provider %s broke: %s %s", provider, end.reason.value, end.detail)
+            return broken_refusal(provider, end.reason)
+        return truncated_refusal(provider)
 
     # ---- settlement
 
-    def _reckon(self, reckoned: Reckoned, then: Callable[[], None]) -> None:
-        if isinstance(reckoned, Found):
-            self._settle(reckoned, then)
-        else:
-            self._spawn(self._count(reckoned, then), "estimate an answer")
-
-    async def _count(self, uncounted: Uncounted, then: Callable[[], None]) -> None:
-        text, outcome, error_code, usage, raw_usage, unreadable, units = uncounted
-        estimator, model = self._desks.estimator, self.way.route.upstream_model
+    async def _count(self, found: Found, uncounted: Uncounted, then: Callable[[], None]) -> None:
+        text, reported, units = uncounted
+        estimator, model, usage = self._desks.estimator, self.way.route.upstream_model, found.usage
         try:
-            if usage is None:
-                usage = await estimator.estimate(self._request.surface, self._outgoing.body, text, model)
-            else:
+            if reported:
                 usage.units["output"] = usage.units.get("output", 0) + await estimator.count(text, model)
+            else:
+                usage = await estimator.estimate(self._request.surface, self._outgoing.body, text, model)
             usage.units.update(units)
-            self._settle(Found(usage, "estimated", outcome, raw_usage, error_code, unreadable), then)
+            self._settle(found._replace(usage=usage), then)
         except Exception:
             log.exception("an attempt failed by a bug")
             self._failed()
@@ -351,8 +340,9 @@ class Attempt:
         """`then` when Redis or the spool has the event: only after this may the client see the end."""
         if not self._held:
             return  # cut short while it was counted
-        usage, source, outcome, raw_usage, error_code, unreadable = found
+        usage, source, outcome, raw_usage, error_code, unreadable, finished, void, _ = found
         self._usage = usage
+        self._set_tier(usage)
         fields, progress, started = self._fields, self._progress, self._started
         rated = self._rated = fields.rate(usage)
         first_at = progress.first_piece_at
@@ -361,7 +351,7 @@ class Attempt:
             Spent(
                 usage, rated, source, outcome, progress.status, int((self._loop.time() - started) * 1000),
                 self._facts.overhead_ms, None if first_at is None else int((first_at - started) * 1000), raw_usage,
-                error_code, _request_id(progress.headers),
+                error_code, _request_id(progress.headers), finished, void,
             ),
         )  # fmt: skip
         metrics = self._desks.metrics

@@ -34,7 +34,9 @@ log = logging.getLogger(__name__)
 RELOADS_MAX = 4
 
 # What this process knows of workspace and catalog says no, and another process may have changed them since.
-_FROM_THE_CACHE = frozenset([Reason.LLM_NOT_FOUND, Reason.LLM_NOT_ALLOWED, Reason.NO_PROVIDER_KEY])
+_FROM_THE_CACHE = frozenset(
+    [Reason.LLM_NOT_FOUND, Reason.LLM_NOT_ALLOWED, Reason.NO_PROVIDER_KEY, Reason.LLM_UNPRICED]
+)
 
 # After so many, Postgres itself is taken to be behind Redis: a backup was restored.
 RELOADS_BEFORE_LIFT = 2
@@ -211,8 +213,8 @@ class RequestFlow:
 class Exchange:
     """One request under way: attempts until one answers. What takes longer than a callback runs in a task."""
 
-    __slots__ = ("_attempt", "_done", "_failed", "_flow", "_gate", "_number", "_place", "_reloads", "_request", "_started", "_ties",
-                 "_tried", "channel", "principal", "request_id", "token")  # fmt: skip
+    __slots__ = ("_attempt", "_done", "_failed", "_flow", "_gate", "_number", "_place", "_refused_own", "_reloads", "_request", "_started",
+                 "_ties", "_tried", "channel", "principal", "request_id", "token")  # fmt: skip
 
     def __init__(
         self, flow: RequestFlow, request: ClientRequest, token: str, principal: Principal, channel: LiveChannel,
@@ -229,6 +231,7 @@ class Exchange:
         self._number = 0
         self._reloads = 0
         self._failed: Failed | None = None
+        self._refused_own = False  # by the attempt that failed
         self._tried: set[tuple[UUID, bool]] = set()
         self._attempt: Attempt | None = None
         self._place: Place | None = None  # taken for the attempt
@@ -267,7 +270,10 @@ class Exchange:
             ways = [way for way in ways if ties.allow(way.candidate)]
             if not ways:
                 raise not_there(request.llm)
-        way = _first_way(ways) if failed is None else _next_way(ways, self._tried, failed, principal)
+        if failed is None:
+            way: Way | None = _first_way(ways)
+        else:
+            way = _next_way(ways, self._tried, failed, principal, refused_own=self._refused_own)
         if way is None:
             assert failed is not None  # the first way is always untried
             failed.deliver()
@@ -307,6 +313,7 @@ class Exchange:
                 assert attempt is not None
                 self._number += 1
                 self._failed = end
+                self._refused_own = end.other_key and attempt.way.candidate.own is not None
                 self._tried.add((attempt.way.route.id, attempt.way.candidate.own is not None))
                 self.next_attempt()
             case Stale(reply=reply):
@@ -368,11 +375,18 @@ def _first_way(ways: list[Way]) -> Way:
     raise ways[0].place.full()
 
 
-def _next_way(ways: list[Way], tried: set[tuple[UUID, bool]], failed: Failed, principal: Principal) -> Way | None:
-    """The first untried way that the failure allows: another route, or the global key after an own one; with a free place."""
+def _next_way(
+    ways: list[Way], tried: set[tuple[UUID, bool]], failed: Failed, principal: Principal, *, refused_own: bool
+) -> Way | None:
+    """The first untried way that the failure allows: another route, or the global key after an own one; with a free place.
+
+    `refused_own`: the provider refused an own key. Then somebody else pays, at whichever provider, only where the
+    workspace wants that.
+    """
+    may_change_payer = principal.key_policy == "own_then_global" or not refused_own
     for way in ways:
         is_own = way.candidate.own is not None
-        if (way.route.id, is_own) in tried or way.place.is_full:
+        if (way.route.id, is_own) in tried or way.place.is_full or not (is_own or may_change_payer):
             continue
         same_route = any(route_id == way.route.id for route_id, _ in tried)
         if same_route:

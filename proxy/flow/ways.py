@@ -16,11 +16,12 @@ from proxy.catalog.route import Llm, Provider, Route
 from proxy.catalog.snapshot import Catalog
 from proxy.flow.answer import head_of_way
 from proxy.flow.candidates import Candidate, candidates
-from proxy.flow.events import PlainAnnouncement, constant_fields, plain_announcement
+from proxy.flow.events import Constant, PlainAnnouncement, PriceThen, constant_fields, plain_announcement
 from proxy.flow.upstreams import ECHO, Prepared, Upstreams
 from proxy.identity.principal import Principal
 from proxy.providers.support import surfaces_of
 from proxy.telemetry.clock import Clock
+from proxy.wire.ids import moment_of
 from proxy.wire.refusals import Reason, Refused
 
 WAYS_MOST = 20_000
@@ -33,7 +34,7 @@ class Way:
 
     candidate: Candidate
     prepared: Prepared
-    constant: bytes  # of its events
+    constant: Constant  # of its events
     head: bytes  # of its answers
     price: PriceVersion | Unpriced
     until_ms: int
@@ -98,22 +99,31 @@ class Ways:
             route = candidate.route
             changes += _price_changes(route)
             price = in_force(route.prices, now)
+            if isinstance(price, Unpriced) and llm.unpriced == "reject":
+                continue
+            constant = constant_fields(principal, candidate, llm_name, surface, _price_then(catalog, route.provider.name))
             ways.append(
                 Way(
                     candidate,
                     self._upstreams.prepare(candidate, surface),
-                    constant_fields(principal, candidate, llm_name, surface),
+                    constant,
                     head_of_way(candidate),
                     price,
                     0,
-                    plain_announcement(price, candidate.account),
+                    plain_announcement(price, constant.terms),
                     self.places.of(route.provider.name, stalls=route.provider.dialect != ECHO),
                 )
             )
+        if not ways:
+            raise unpriced(llm)
         until_ms = min((int(change.timestamp() * 1000) for change in changes if change > now), default=1 << 62)
         for way in ways:
             way.until_ms = until_ms
         return ways, until_ms
+
+
+def _price_then(catalog: Catalog, provider: str) -> PriceThen:
+    return lambda attempt_id, model: catalog.price_of(provider, model, moment_of(attempt_id))
 
 
 def having(surface: str, found: list[Candidate], llm: Llm) -> list[Candidate]:
@@ -127,6 +137,15 @@ def having(surface: str, found: list[Candidate], llm: Llm) -> list[Candidate]:
             param="model",
         )
     return fit
+
+
+def unpriced(llm: Llm) -> Refused:
+    return Refused(
+        Reason.LLM_UNPRICED,
+        f"The llm `{llm.name}` has no price now, and is set to refuse requests until it has one. "
+        f"Ask the platform's admin to set one (`synapscale prices set {llm.name}`).",
+        param="model",
+    )
 
 
 def surfaces_of_provider(provider: Provider) -> frozenset[str]:

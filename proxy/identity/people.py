@@ -10,7 +10,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from proxy.identity import store
-from proxy.identity.principal import KeyPolicy
+from proxy.identity.principal import ClientLeaves, KeyPolicy
 from proxy.identity.records import Changed, Member, Status, User, Workspace, WorkspaceRole
 from proxy.storage.postgres import Connection
 from proxy.wire.refusals import Reason, Refused
@@ -32,12 +32,14 @@ async def create_workspace(
     shards: int,
     key_policy: KeyPolicy = "own_else_global",
     time_zone: str = "UTC",
+    client_leaves: ClientLeaves = "auto",
 ) -> Changed[Workspace]:
     """The shard follows from the id (whose low bits are random); the column decides from then on."""
     await _require_zone(db, time_zone)
     workspace = await store.insert_workspace(
-        db, id=id, name=name, shard=id.int % shards, key_policy=key_policy, time_zone=time_zone
-    )
+        db, id=id, name=name, shard=id.int % shards, key_policy=key_policy, time_zone=time_zone,
+        client_leaves=client_leaves,
+    )  # fmt: skip
     return Changed(workspace, frozenset([id]))
 
 
@@ -57,12 +59,13 @@ async def change_workspace(
     key_policy: KeyPolicy | None = None,
     time_zone: str | None = None,
     status: Status | None = None,
+    client_leaves: ClientLeaves | None = None,
 ) -> Changed[Workspace]:
     await get_workspace(db, id, reach=reach)
     if time_zone is not None:
         await _require_zone(db, time_zone)
     workspace = await store.update_workspace(
-        db, id, name=name, key_policy=key_policy, time_zone=time_zone, status=status
+        db, id, name=name, key_policy=key_policy, time_zone=time_zone, status=status, client_leaves=client_leaves
     )
     if workspace is None:
         raise no_such("workspace")

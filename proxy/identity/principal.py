@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from proxy.identity.plan import Plan
+
 KeyPolicy = Literal["own_else_global", "own_then_global", "own_only", "global_only"]
 # What becomes of an answer whose client has left (DESIGN section 9).
 ClientLeaves = Literal["auto", "drain", "cancel", "void"]
@@ -25,7 +27,7 @@ class OwnCredential:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """All that a request needs to know of its caller; no money in it."""
+    """All that a request needs to know of its caller."""
 
     key_id: UUID
     key_name: str
@@ -39,3 +41,4 @@ class Principal:
     expires_at: datetime | None
     own_credentials: tuple[OwnCredential, ...] = ()
     client_leaves: ClientLeaves = "auto"
+    plan: Plan = Plan()

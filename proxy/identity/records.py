@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
-from proxy.identity.principal import KeyPolicy
+from proxy.identity.plan import Plan
+from proxy.identity.principal import ClientLeaves, KeyPolicy
 
 Status = Literal["active", "blocked"]
 WorkspaceRole = Literal["owner", "admin", "billing", "member", "viewer"]
@@ -21,7 +22,42 @@ class Workspace:
     shard: int
     key_policy: KeyPolicy
     time_zone: str
+    client_leaves: ClientLeaves
     status: Status
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """A plan that somebody gave, and from when on."""
+
+    id: UUID
+    workspace_id: UUID
+    markup_bps: int
+    platform_fee_bps: int
+    free_fees_pusd: int
+    internal: bool
+    empty_answer_free: bool
+    effective_from: datetime
+    created_at: datetime
+
+    @property
+    def plan(self) -> Plan:
+        return Plan(
+            self.markup_bps, self.platform_fee_bps, self.free_fees_pusd, self.internal, self.empty_answer_free
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideRow:
+    """The markup of one workspace for one llm, in place of its plan's."""
+
+    id: UUID
+    workspace_id: UUID
+    llm_id: UUID
+    llm: str
+    markup_bps: int
+    effective_from: datetime
     created_at: datetime
 
 

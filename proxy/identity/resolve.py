@@ -19,6 +19,8 @@ from proxy.epochs import store as epochs
 from proxy.identity.hashing import Hasher
 from proxy.identity.keys import store
 from proxy.identity.keys.store import Caller
+from proxy.identity.plan import Plan
+from proxy.identity.plans import store as plans
 from proxy.identity.principal import OwnCredential, Principal
 from proxy.identity.virtual_key import KeyShape, check, provider_of
 from proxy.storage.postgres import POSTGRES_AWAY, POSTGRES_BUSY, Connection, Pool
@@ -195,13 +197,14 @@ class Resolver:
                     if refusal is not None:
                         return refusal
                     epoch = (await epochs.read(db, [caller.workspace_id])).get(caller.workspace_id, 0)
+                    plan = await plans.of_caller(db, caller.workspace_id)
                     variables = await self._variables(db, workspace_id=caller.workspace_id, user_id=caller.user_id)
         except (*POSTGRES_AWAY, *POSTGRES_BUSY) as error:
             log.warning("a virtual key could not be looked up: %s", type(error).__name__)
             return Refusal(
                 Reason.STORE_AWAY, "The gateway cannot look up this key now: its database is away. Try again shortly."
             )
-        return _principal(caller, epoch, variables)
+        return _principal(caller, epoch, plan, variables)
 
     async def _has_imported(self, db: Connection) -> bool:
         now_ms = self._clock.now_ms()
@@ -229,7 +232,7 @@ class Resolver:
         return None
 
 
-def _principal(caller: Caller, epoch: int, variables: Sequence[SealedVariable]) -> Principal:
+def _principal(caller: Caller, epoch: int, plan: Plan, variables: Sequence[SealedVariable]) -> Principal:
     return Principal(
         key_id=caller.key_id, key_name=caller.key_name, workspace_id=caller.workspace_id,
         workspace_name=caller.workspace_name, user_id=caller.user_id, shard=caller.shard, workspace_epoch=epoch,
@@ -238,6 +241,7 @@ def _principal(caller: Caller, epoch: int, variables: Sequence[SealedVariable]) 
         own_credentials=tuple(
             OwnCredential(each.id, each.scope, each.provider, each.sealed, each.expires_at) for each in variables
         ),
+        client_leaves=caller.client_leaves, plan=plan,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from asyncpg import exceptions
 
-from proxy.identity.principal import KeyPolicy
+from proxy.identity.principal import ClientLeaves, KeyPolicy
 from proxy.identity.records import Member, Status, User, Workspace, WorkspaceRole
 from proxy.storage.keyset import Page, keyset
 from proxy.storage.postgres import Connection, Record
@@ -26,24 +26,25 @@ class EmailTaken(Exception):
 # -- workspaces -----------------------------------------------------------------------------------------------------
 
 INSERT_WORKSPACE = """
-INSERT INTO workspaces (id, name, shard, key_policy, time_zone) VALUES ($1, $2, $3, $4, $5)
-RETURNING id, name, shard, key_policy, time_zone, status, created_at
+INSERT INTO workspaces (id, name, shard, key_policy, time_zone, client_leaves) VALUES ($1, $2, $3, $4, $5, $6)
+RETURNING id, name, shard, key_policy, time_zone, client_leaves, status, created_at
 """
 GET_WORKSPACE = """
-SELECT id, name, shard, key_policy, time_zone, status, created_at FROM workspaces
+SELECT id, name, shard, key_policy, time_zone, client_leaves, status, created_at FROM workspaces
 WHERE id = $1 AND ($2::uuid IS NULL OR id = $2)
 """
 LIST_WORKSPACES = keyset("""
-SELECT id, name, shard, key_policy, time_zone, status, created_at FROM workspaces
+SELECT id, name, shard, key_policy, time_zone, client_leaves, status, created_at FROM workspaces
 WHERE ($1::uuid IS NULL OR id = $1) AND ($2::text IS NULL OR name = $2) AND ($3::text IS NULL OR status = $3)
   AND ($4::uuid IS NULL OR id <beyond> $4)
 ORDER BY id <order> LIMIT $5
 """)
 UPDATE_WORKSPACE = """
 UPDATE workspaces SET name = coalesce($2, name), key_policy = coalesce($3, key_policy),
-                      time_zone = coalesce($4, time_zone), status = coalesce($5, status)
+                      time_zone = coalesce($4, time_zone), status = coalesce($5, status),
+                      client_leaves = coalesce($6, client_leaves)
 WHERE id = $1
-RETURNING id, name, shard, key_policy, time_zone, status, created_at
+RETURNING id, name, shard, key_policy, time_zone, client_leaves, status, created_at
 """
 SHARDS = "SELECT id, shard FROM workspaces WHERE id = ANY($1::uuid[])"
 ANY_WORKSPACE = "SELECT EXISTS (SELECT 1 FROM workspaces)"
@@ -54,9 +55,9 @@ ZONE_IS_KNOWN = "SELECT EXISTS (SELECT 1 FROM pg_timezone_names WHERE name = $1)
 
 
 async def insert_workspace(
-    db: Connection, *, id: UUID, name: str, shard: int, key_policy: KeyPolicy, time_zone: str
+    db: Connection, *, id: UUID, name: str, shard: int, key_policy: KeyPolicy, time_zone: str, client_leaves: ClientLeaves
 ) -> Workspace:
-    row = await db.fetchrow(INSERT_WORKSPACE, id, name, shard, key_policy, time_zone, timeout=QUERY_S)
+    row = await db.fetchrow(INSERT_WORKSPACE, id, name, shard, key_policy, time_zone, client_leaves, timeout=QUERY_S)
     assert row is not None
     return _workspace(row)
 
@@ -81,9 +82,10 @@ async def update_workspace(
     key_policy: KeyPolicy | None = None,
     time_zone: str | None = None,
     status: Status | None = None,
+    client_leaves: ClientLeaves | None = None,
 ) -> Workspace | None:
     """What is None stays as it is."""
-    row = await db.fetchrow(UPDATE_WORKSPACE, id, name, key_policy, time_zone, status, timeout=QUERY_S)
+    row = await db.fetchrow(UPDATE_WORKSPACE, id, name, key_policy, time_zone, status, client_leaves, timeout=QUERY_S)
     return None if row is None else _workspace(row)
 
 

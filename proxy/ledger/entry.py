@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from proxy.settlement.charge import LIST_BPS, charges
 from proxy.settlement.usage_event import VERSION, UsageEvent, decode
 from proxy.wire.ids import unix_ms_of
 
@@ -17,6 +18,7 @@ _KNOWN_VERSION = str(VERSION).encode()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_MS = 86_400_000
 _INT4_MAX, _INT8_MAX = 2**31 - 1, 2**63 - 1
+_BPS_MOST = LIST_BPS + 1_000_000  # of list and the largest markup: migrations/0004
 _INT4_FIELDS = ("attempt_number", "upstream_status", "latency_ms", "first_token_ms", "overhead_ms")
 _INT8_FIELDS = ("input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "list_pusd", "charge_pusd")
 _INT8_LISTS = ("quantities", "line_list_pusd", "line_charge_pusd")
@@ -120,7 +122,10 @@ def _judge(entry: Entry, now_ms: int, bounds: DateBounds, closed_days: Collectio
     if not bounds.hold(occurred_ms, now_ms):
         days = (occurred_ms - now_ms) / _DAY_MS
         return bury(entry, f"absurd date: attempt {event.attempt_id} lies {days:+.1f} days from now")
-    wrong = _wrong_numbers(event)
+    if event.provider_account == "own" and event.charge_kind == "usage":
+        # Of a gateway that knew no plans: own keys were free.
+        event.charge_kind, event.charge_bps, event.charge_reason = "none", 0, "own_key"
+    wrong = _wrong_numbers(event) or _wrong_charge(event)
     if wrong:
         return bury(entry, wrong)
     occurred_at = moment(occurred_ms)
@@ -151,6 +156,25 @@ def _wrong_numbers(event: UsageEvent) -> str:
         return "price_item_ids is not as long as units"
     if sum(event.line_list_pusd) != event.list_pusd or sum(event.line_charge_pusd) != event.charge_pusd:
         return "the lines do not add up to the sums"
+    return ""
+
+
+def _wrong_charge(event: UsageEvent) -> str:
+    """A charge that does not follow from the list amounts by its own basis points."""
+    bps = event.charge_bps
+    match event.charge_kind:
+        case "usage":
+            known = 0 <= bps <= _BPS_MOST
+        case "platform_fee":
+            known = 0 < bps <= LIST_BPS
+        case "none":
+            known = bps == 0
+        case _:
+            return f"charge_kind is usage, platform_fee or none, not {event.charge_kind[:40]!r}"
+    if not known:
+        return f"charge_bps is out of range for {event.charge_kind}: {bps}"
+    if event.line_charge_pusd != charges(bps, event.line_list_pusd):
+        return f"the charge of a line is not its list amount at {bps} basis points"
     return ""
 
 

@@ -14,6 +14,8 @@ from datetime import datetime
 
 from asyncpg import exceptions
 
+from proxy.ledger.corrections.current import CURRENT, NEWEST
+from proxy.ledger.credits import store as credits
 from proxy.ledger.entry import DeadLetter, Row
 from proxy.ledger.rollups import store as rollups
 from proxy.storage.away import StoreAway
@@ -91,16 +93,16 @@ async def transaction(conn: Connection) -> AsyncIterator[None]:
 
 # The lock comes first and ends with the transaction. Bounds so that a stalled writer gives the shard up. Temp tables
 # have no statistics: hash and merge joins would read whole partitions, a nested loop reads only the rows named.
-_OPEN_BATCH = """
-SELECT pg_try_advisory_xact_lock($1, $2) AS locked,
-       pg_postmaster_start_time() AS server_started,
-       set_config('lock_timeout', '10s', true),
-       set_config('statement_timeout', '60s', true),
-       set_config('idle_in_transaction_session_timeout', '30s', true),
-       set_config('client_min_messages', 'warning', true),
-       set_config('enable_hashjoin', 'off', true),
-       set_config('enable_mergejoin', 'off', true)
+_BOUNDS = """
+set_config('lock_timeout', '10s', true), set_config('statement_timeout', '60s', true),
+set_config('idle_in_transaction_session_timeout', '30s', true), set_config('client_min_messages', 'warning', true),
+set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
 """
+_OPEN_BATCH = f"""
+SELECT pg_try_advisory_xact_lock($1, $2) AS locked, pg_postmaster_start_time() AS server_started, {_BOUNDS}
+"""
+_SET_BOUNDS = f"SELECT {_BOUNDS}"
+_WAIT_FOR_SHARD = "SELECT pg_advisory_xact_lock($1, $2)"
 
 
 async def open_batch(conn: Connection, shard: int) -> datetime | None:
@@ -112,11 +114,17 @@ async def open_batch(conn: Connection, shard: int) -> datetime | None:
     return started
 
 
+async def become_writer(conn: Connection, shard: int) -> None:
+    """`open_batch` for who corrects what is there: waits for the other writer, 10 s at most, then raises what Postgres does."""
+    await conn.execute(_SET_BOUNDS, timeout=_COMMAND_TIMEOUT_S)
+    await conn.execute(_WAIT_FOR_SHARD, _LOCK_CLASS, shard, timeout=_COMMAND_TIMEOUT_S)
+
+
 async def apply(conn: Connection, rows: Sequence[Row], *, now_ms: int) -> Applied:
     """Write rows, of which no two are of one attempt, and what follows from those that are new or changed."""
     if not rows:
         return Applied(0, 0)
-    await conn.execute(_TEMP_TABLES, timeout=_COMMAND_TIMEOUT_S)
+    await conn.execute(TEMP_TABLES, timeout=_COMMAND_TIMEOUT_S)
     await conn.copy_records_to_table(
         _BATCH_TABLE,
         records=[_record(seq, row, now_ms) for seq, row in enumerate(rows)],
@@ -130,9 +138,11 @@ async def apply(conn: Connection, rows: Sequence[Row], *, now_ms: int) -> Applie
         changed = _count(await conn.execute(_LOCK_ABANDONED, first, last, timeout=_COMMAND_TIMEOUT_S))
         if changed:
             await conn.execute(_CHANGE_EVENTS, first, last, timeout=_COMMAND_TIMEOUT_S)
-            await conn.execute(_BILL_CORRECTIONS, timeout=_COMMAND_TIMEOUT_S)  # before usage: it looks for entries
+            await conn.execute(_BILL_CORRECTIONS, timeout=_COMMAND_TIMEOUT_S)  # before charges: it looks for entries
     if inserted or changed:
-        await conn.execute(_BILL_USAGE, timeout=_COMMAND_TIMEOUT_S)
+        await conn.execute(_BILL_CHARGES, timeout=_COMMAND_TIMEOUT_S)
+        if changed or any(row.event.charge_kind == "platform_fee" for row in rows):
+            await credits.add_delta(conn, now_ms=now_ms)
         await rollups.add_delta(conn)
     return Applied(inserted, changed)
 
@@ -174,9 +184,9 @@ _EVENT_COLUMNS = (
 _BATCH_COLUMNS = ("seq", "billing_id", *_EVENT_COLUMNS)
 _BATCH_TABLE = "ledger_batch_2"
 
-# ledger_batch: the events as they came, and the id of the one billing event that each may cause.
+# ledger_batch: the events as they came, and the id of the billing event of its charge that each may cause.
 # ledger_delta: what the batch did to usage_events: +1 a row as it is now, -1 a row as it was before it changed.
-_TEMP_TABLES = """
+TEMP_TABLES = """
 CREATE TEMP TABLE IF NOT EXISTS ledger_batch_2 (
     seq integer NOT NULL, billing_id uuid NOT NULL,
     workspace_id uuid NOT NULL, attempt_id uuid NOT NULL, occurred_at timestamptz NOT NULL, request_id uuid NOT NULL,
@@ -228,15 +238,16 @@ WITH inserted AS (
 INSERT INTO ledger_delta_2
 SELECT 1, false, workspace_id, attempt_id, occurred_at, user_id, virtual_key_id, agent_id, llm, provider, key_source,
        service_tier, outcome, pricing, reasoning_tokens, units, quantities, line_list_pusd, line_charge_pusd,
-       CASE WHEN provider_account = 'ours' AND pricing = 'priced' THEN charge_pusd END
+       CASE WHEN charge_kind <> 'none' AND pricing = 'priced' THEN charge_pusd END
 FROM inserted
 """
 
-# A row changes once, from abandoned to final: what it was is locked and noted before it changes.
+# A row changes once, from abandoned to final: what it came to, corrected or not, is locked and noted before it changes.
 _LOCK_ABANDONED = """
 WITH before AS (
-    SELECT e.*
-    FROM ledger_batch_2 b JOIN usage_events e USING (workspace_id, attempt_id, occurred_at)
+    SELECT e.workspace_id, e.attempt_id, e.occurred_at, e.user_id, e.virtual_key_id, e.agent_id, e.llm, e.provider,
+           e.key_source, e.outcome, <current>
+    FROM ledger_batch_2 b JOIN usage_events e USING (workspace_id, attempt_id, occurred_at) <newest>
     WHERE b.outcome <> 'abandoned' AND e.outcome = 'abandoned' AND e.occurred_at BETWEEN $1 AND $2
     ORDER BY e.workspace_id, e.attempt_id
     FOR UPDATE OF e
@@ -244,9 +255,9 @@ WITH before AS (
 INSERT INTO ledger_delta_2
 SELECT -1, true, workspace_id, attempt_id, occurred_at, user_id, virtual_key_id, agent_id, llm, provider, key_source,
        service_tier, outcome, pricing, reasoning_tokens, units, quantities, line_list_pusd, line_charge_pusd,
-       CASE WHEN provider_account = 'ours' AND pricing = 'priced' THEN charge_pusd END
+       CASE WHEN charge_kind <> 'none' AND pricing = 'priced' THEN charge_pusd END
 FROM before
-"""
+""".replace("<current>", CURRENT).replace("<newest>", NEWEST)
 
 _CHANGE_EVENTS = """
 WITH changed AS (
@@ -273,11 +284,11 @@ WITH changed AS (
 INSERT INTO ledger_delta_2
 SELECT 1, true, workspace_id, attempt_id, occurred_at, user_id, virtual_key_id, agent_id, llm, provider, key_source,
        service_tier, outcome, pricing, reasoning_tokens, units, quantities, line_list_pusd, line_charge_pusd,
-       CASE WHEN provider_account = 'ours' AND pricing = 'priced' THEN charge_pusd END
+       CASE WHEN charge_kind <> 'none' AND pricing = 'priced' THEN charge_pusd END
 FROM changed
 """
 
-# The difference, naming the entry it corrects. An attempt has one usage entry: billing_events_once.
+# The difference, naming the entry it corrects. An attempt has one such entry, of usage or fee: billing_events_once.
 _BILL_CORRECTIONS = """
 INSERT INTO billing_events
     (id, workspace_id, user_id, virtual_key_id, attempt_id, kind, amount_pusd, corrects, reason, occurred_at)
@@ -286,19 +297,20 @@ SELECT b.billing_id, d.workspace_id, d.user_id, d.virtual_key_id, d.attempt_id, 
 FROM ledger_delta_2 d
 JOIN ledger_delta_2 o ON o.sign = -1 AND o.workspace_id = d.workspace_id AND o.attempt_id = d.attempt_id
 JOIN ledger_batch_2 b ON b.workspace_id = d.workspace_id AND b.attempt_id = d.attempt_id
-JOIN billing_events u ON u.kind = 'usage' AND u.attempt_id = d.attempt_id
+JOIN billing_events u ON u.kind IN ('usage', 'platform_fee') AND u.attempt_id = d.attempt_id
 WHERE d.sign = 1 AND coalesce(d.owed_pusd, 0) <> coalesce(o.owed_pusd, 0)
 ORDER BY b.seq
 """
 
 # An abandoned attempt gets its entry even when it owes nothing yet: a later correction needs something to name.
-_BILL_USAGE = """
+_BILL_CHARGES = """
 INSERT INTO billing_events (id, workspace_id, user_id, virtual_key_id, attempt_id, kind, amount_pusd, occurred_at)
-SELECT b.billing_id, d.workspace_id, d.user_id, d.virtual_key_id, d.attempt_id, 'usage', d.owed_pusd, d.occurred_at
+SELECT b.billing_id, d.workspace_id, d.user_id, d.virtual_key_id, d.attempt_id, b.charge_kind, d.owed_pusd, d.occurred_at
 FROM ledger_delta_2 d
 JOIN ledger_batch_2 b ON b.workspace_id = d.workspace_id AND b.attempt_id = d.attempt_id
 WHERE d.sign = 1 AND d.owed_pusd IS NOT NULL AND (d.owed_pusd <> 0 OR d.outcome = 'abandoned')
-  AND NOT (d.changed AND EXISTS (SELECT FROM billing_events u WHERE u.kind = 'usage' AND u.attempt_id = d.attempt_id))
+  AND NOT (d.changed AND EXISTS (
+      SELECT FROM billing_events u WHERE u.kind IN ('usage', 'platform_fee') AND u.attempt_id = d.attempt_id))
 ORDER BY b.seq
 """
 

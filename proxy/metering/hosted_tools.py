@@ -2,11 +2,13 @@
 
 Prices are per thing (OpenAI's pricing page, "Built-in tools"): a search, a search in files, a session of a code container.
 Pages opened or searched after a web search are free (openai 3.57, types/responses/response_function_web_search.py names the
-actions; recording 14 has searches). Images are billed by the token where the answer says so (`tool_usage.image_gen`).
+actions; recording 14 has searches). Images are counted by size and quality, which have prices of their own; where the answer
+says what tokens they took (`tool_usage.image_gen`), those are billed instead.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -14,7 +16,16 @@ import msgspec
 
 from proxy.metering.reading import ImagesMade
 
-_MAX_NAME = 32  # a size or a quality is a word
+_WORD = re.compile(r"[a-z0-9][a-z0-9.\-]{0,31}")
+# A wish, and no size or quality.
+_WISH = "auto"
+
+
+def images_unit(size: object, quality: object) -> str:
+    """`images/1024x1024/high`; what is not known is left out from the end, as an unknown size has no price by quality."""
+    words = [_word(size), _word(quality)]
+    known = words[: words.index("")] if "" in words else words
+    return "/".join(["images", *known])
 
 
 class Item(msgspec.Struct):
@@ -55,14 +66,15 @@ class HostedTools:
         elif kind == "image_generation_call":
             self._images[_word(item.size), _word(item.quality)] += 1
 
-    def units(self) -> dict[str, int]:
-        """What there was; a tool that was not used is absent."""
-        found = {
+    def units(self, *, size: object = None, quality: object = None) -> dict[str, int]:
+        """What there was; a tool that was not used is absent. `size`, `quality`: of images that do not say theirs."""
+        found = Counter({
             "web_searches": self._web_searches,
             "file_searches": self._file_searches,
             "code_sessions": len(self._containers),
-            "images": self._images.total(),
-        }
+        })
+        for image in self.images():
+            found[images_unit(image.size or size, image.quality or quality)] += image.made
         return {unit: count for unit, count in found.items() if count}
 
     def images(self) -> tuple[ImagesMade, ...]:
@@ -83,4 +95,6 @@ def _container(item: Item) -> str | None:
 
 
 def _word(value: object) -> str:
-    return value[:_MAX_NAME] if isinstance(value, str) else ""
+    """A size or a quality; "" where it is none."""
+    word = value.lower() if isinstance(value, str) else ""
+    return word if word != _WISH and _WORD.fullmatch(word) else ""

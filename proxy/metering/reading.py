@@ -23,9 +23,13 @@ class Reading(NamedTuple):
     bare: bool = False  # `choices` is there and empty: a chunk that only carries usage
     error: bool = False  # an error object stands where an answer should
     garbled: bool = False
-    pending: bool = False  # not the end: the provider goes on in the background, and will bill
-    parts: tuple[Part, ...] = ()
+    pending: bool = False  # not the end: the provider goes on, and will bill
     images: tuple[ImagesMade, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What other models consumed."""
+        return () if self.usage is None else self.usage.parts
 
 
 class UsageReader(Protocol):
@@ -37,3 +41,20 @@ class UsageReader(Protocol):
 
     def read(self, data: bytes) -> Reading:
         """The data of one event, or a whole body."""
+
+
+class UsageStream(Protocol):
+    """One attempt's stream on a wire where no single event has it all. Never raises, whatever the bytes."""
+
+    def feed(self, data: bytes) -> None:
+        """The data of one event. Those without usage may be left out, but for errors."""
+
+    def reading(self) -> Reading:
+        """What was said so far; `pending` where the end was not."""
+
+
+class NativeReader(UsageReader, Protocol):
+    """A provider's own wire: whole bodies by `read`, streams by `stream`."""
+
+    def stream(self) -> UsageStream:
+        """For one attempt."""

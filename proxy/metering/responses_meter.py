@@ -13,7 +13,7 @@ from pricing.usage import Usage
 from proxy.metering.hosted_tools import HostedTools, Item
 from proxy.metering.reading import UsageReader
 from proxy.metering.stream_meter import TOO_LARGE, StreamMeter
-from proxy.wire.sse import MAX_FRAME_BYTES, data_of
+from proxy.wire.sse import MAX_FRAME_BYTES, data_of, frame_at
 from proxy.wire.typed_events import ENDS, error_event, frames_with, next_sequence_number, type_of
 
 # A key or a value that is this word: in every frame with a response object, hardly ever in another.
@@ -55,12 +55,21 @@ class ResponsesMeter(StreamMeter):
         """The stream said that it ends."""
         return self.done or any(_ENDED.search(block) for block in self._tail)
 
+    @property
+    def finished(self) -> bool:
+        return self.ended and not self.error_seen
+
     def error_event(self, body: bytes) -> bytes:
         return error_event(body, next_sequence_number(self._tail))
 
     def seen_units(self) -> dict[str, int]:
         """What the provider's own tools did."""
         return self._tools.units()
+
+    def _thought(self, block: bytes, said: re.Match[bytes]) -> bool:
+        """A summary of thoughts, or an item that holds them: what they took stands in the usage, at the end."""
+        start, end = frame_at(block, said.start())
+        return block.find(b'"response.reasoning', start, end) >= 0
 
     def _look(self, block: bytes) -> int:
         """Where the first frame begins that ends the stream; on the way, the items that were finished."""
@@ -83,4 +92,5 @@ class ResponsesMeter(StreamMeter):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         if item is not None:
+            self.thinks = self.thinks or item.type == "reasoning"
             self._tools.see(item)

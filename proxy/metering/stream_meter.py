@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pricing.usage import Part, Usage
+from proxy.metering.finish import COMPLETED, FINISH
 from proxy.metering.output_text import OutputText
 from proxy.metering.reading import ImagesMade, Reading, UsageReader
 from proxy.wire.refusals import Reason, Refused
@@ -25,7 +26,6 @@ _ERROR_WORD = re.compile(rb'"error"(?!\s*:\s*null)')
 _ERROR_EVENT = re.compile(rb"(?:^|[\r\n])(event:[ ]?error)")
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 _CONTENT = re.compile(rb'"(?:content|reasoning_content|reasoning|refusal|arguments|name|text)"\s*:\s*"[^"]')
-_FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _MAX_HELD_BYTES = 1024 * 1024
 # Stands for an event that is not held, so that nobody knows whom it names; clients read it as an error.
 TOO_LARGE = Refused(Reason.UPSTREAM_BROKE, "The provider sent an event that is too large to be passed on.").body()
@@ -63,14 +63,14 @@ class StreamMeter:
     `annotate`: applied to the data of frames with usage that the client gets (`usage.cost`).
     `choices`: how many the answer has (`n`): all must have finished for a stream without [DONE] to be whole.
 
-    How chat's events differ from others' (responses_meter.py) is in `_find_end`, `_error_event`, `_content`, `_too_large`
-    and `ended`.
+    How chat's events differ from others' (responses_meter.py) is in `_find_end`, `_error_event`, `_content`, `_thought`,
+    `_too_large` and `ended`.
     """
 
     __slots__ = (
         "_annotate", "_bare_usage", "_choices", "_clean", "_error_event", "_find_end", "_finished", "_held", "_held_bytes",
-        "_needle", "_output", "_reader", "_scanner", "_strip", "_tail", "counting", "decode_errors", "done", "error_data",
-        "error_seen", "frames", "images", "overflowed", "parts", "raw_usage", "saw_content", "usage",
+        "_needle", "_output", "_reader", "_scanner", "_strip", "_tail", "completed", "counting", "decode_errors", "done", "error_data",
+        "error_seen", "frames", "images", "overflowed", "parts", "raw_usage", "saw_content", "thinks", "usage",
     )
 
     _content = _CONTENT
@@ -105,6 +105,8 @@ class StreamMeter:
         self.error_seen = False
         self.error_data = b""  # the first error frame's data, at most 4 KiB
         self.saw_content = False
+        self.completed = False  # a finish was said before any content; see `finished`
+        self.thinks = False  # what was said first is a thought
         self.parts: tuple[Part, ...] = ()  # as `Reading` has them, beside `usage`
         self.images: tuple[ImagesMade, ...] = ()
         self.done = False  # `data: [DONE]` was seen
@@ -129,7 +131,23 @@ class StreamMeter:
             return True
         if self._choices > 1:
             return len(self._finished) >= self._choices
-        return any(_FINISH.search(block) for block in self._tail)
+        return any(FINISH.search(block) for block in self._tail)
+
+    @property
+    def finished(self) -> bool:
+        """The provider said that its answer is complete: of one without content, that takes more than its end."""
+        return self.ended and not self.error_seen and (self.saw_content or self.completed)
+
+    @property
+    def reported(self) -> bool:
+        """The provider has reported usage."""
+        return self.usage is not None
+
+    @property
+    def hides(self) -> bool:
+        """The model may consume what cannot be seen here: nothing was said yet, or thoughts were, or are reported. Thoughts that
+        are shown need not be all of them."""
+        return not self.saw_content or self.thinks or (self.usage is not None and bool(self.usage.reasoning_tokens))
 
     def output_text(self) -> str:
         """What was said since the last usage (all, where there was none): the part that only an estimate can count."""
@@ -185,7 +203,11 @@ class StreamMeter:
         if not block:
             return block
         if not self.saw_content:
-            self.saw_content = self._content.search(block) is not None
+            first = self._content.search(block)
+            # After that nobody asks: an answer with output is not empty.
+            self.completed = self.completed or COMPLETED.search(block) is not None
+            if first is not None:
+                self.saw_content, self.thinks = True, self.thinks or self._thought(block, first)
         if self.counting:
             self.frames += block.count(b"\n\n") or block.count(b"\n\r\n")
         self._tail = (self._tail[1], block)
@@ -201,6 +223,9 @@ class StreamMeter:
         ):
             return self._find_errors(block)
         return block
+
+    def _thought(self, block: bytes, said: re.Match[bytes]) -> bool:
+        return said[0].startswith(b'"reasoning')
 
     def _find_usage(self, block: bytes) -> bytes:
         """From the block's end: the first that is found is the last reported."""
@@ -244,7 +269,7 @@ class StreamMeter:
 
     def _see_finishes(self, block: bytes) -> int:
         """Which of several choices finished; and where the stream ends."""
-        for match in _FINISH.finditer(block):
+        for match in FINISH.finditer(block):
             start, end = frame_at(block, match.start())
             self._finished.update(_finished_in(data_of(block[start:end])))
         return _done_at(block)

@@ -14,6 +14,12 @@ def child(fields: dict[str, object], name: str) -> dict[str, object]:
     return value if type(value) is dict else {}
 
 
+def objects(fields: dict[str, object], name: str) -> list[dict[str, object]]:
+    """The objects of an array inside; what else stands there is left out."""
+    value = fields.get(name)
+    return [entry for entry in value if type(entry) is dict] if type(value) is list else []
+
+
 class Counts:
     """`inconsistent`: something contradicted itself and was clamped, or was no count and is taken as missing."""
 
@@ -140,6 +146,19 @@ def output_units(
             text_left -= units[unit]
     units["output"] = text_left
     return units
+
+
+def image_model_units(counts: Counts, told: dict[str, object]) -> dict[str, int]:
+    """What an image model says of itself: text and images in, images out, and perhaps text. Missing counts as none.
+
+    Outputs that are not split are images (openai 3.57, types/images_response.py: the split is optional).
+    """
+    inside, out = child(told, "input_tokens_details"), child(told, "output_tokens_details")
+    given, made = counts.of(told, "input_tokens") or 0, counts.of(told, "output_tokens") or 0
+    counts.must_equal(counts.of(told, "total_tokens"), given + made)
+    images_in = counts.at_most(given, counts.of(inside, "image_tokens") or 0)
+    texts_out = counts.at_most(made, counts.of(out, "text_tokens") or 0)
+    return {"input": given - images_in, "input_image": images_in, "output": texts_out, "output_image": made - texts_out}
 
 
 def usage_of(counts: Counts, units: dict[str, int], *, reasoning: int | None) -> Usage:

@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from pricing.usage import Usage
 from proxy.metering.reading import Reading
-from proxy.providers.answer_parts import ABSENT, NULLS, UNREADABLE, as_text, object_in, says_error, tier_of
+from proxy.providers.answer_parts import ABSENT, NULLS, UNREADABLE, as_text, hides_error, object_in, says_error, tier_of
 from proxy.providers.counts import Counts, child, input_units
 
 
@@ -36,7 +36,7 @@ class EmbeddingsUsageReader:
         error = says_error(answer.error, answer.type, answer.object)
         raw = bytes(answer.usage)
         if raw in NULLS:
-            return Reading(error=error)
+            return Reading(error=error or hides_error(data))
         fields = object_in(raw)
         usage = None if fields is None else _sum_up(fields)
         if usage is not None:

@@ -10,7 +10,17 @@ from msgspec import Raw
 
 from pricing.usage import Usage
 from proxy.metering.reading import Reading
-from proxy.providers.answer_parts import ABSENT, NULLS, UNREADABLE, as_text, object_in, says_error, tier_name, tier_of
+from proxy.providers.answer_parts import (
+    ABSENT,
+    NULLS,
+    UNREADABLE,
+    as_text,
+    hides_error,
+    object_in,
+    says_error,
+    tier_name,
+    tier_of,
+)  # fmt: skip
 from proxy.providers.usage_sums import Sums
 
 # Chat search models make one billed search per request and do not report it (recording 12).
@@ -51,7 +61,7 @@ class OpenAIUsageReader:
         error = says_error(answer.error, answer.type, answer.object)
         raw = self._usage_in(answer)
         if raw in NULLS:
-            return Reading(None, None, bare, error)
+            return Reading(None, None, bare, error or hides_error(data))
         usage = None if self._plain is None else self._plain(raw)
         tier = answer.service_tier
         if usage is None:

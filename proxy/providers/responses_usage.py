@@ -3,6 +3,20 @@
 `input_tokens` includes what was read from and written to a cache, `output_tokens` includes reasoning (OpenAPI, ResponseUsage;
 recording 13: 282 with 214 of reasoning). So with the names changed the sums are chat's. What the provider's own tools did
 stands beside it: `tool_usage` since 2026 (recording 13), before that only as items of the output (recording 14).
+
+| field | what it is here |
+|---|---|
+| usage.input_tokens - its details | input |
+| usage.input_tokens_details.cached_tokens | cache_read |
+| usage.input_tokens_details.cache_write_tokens, .cache_write_tokens_details by lifetime | cache_write_30m, cache_write_12h |
+| usage.output_tokens | output, reasoning inside |
+| tool_usage.web_search.num_requests, else web_search_call items that search | web_searches |
+| tool_usage.image_gen | a part: tokens at the price of the image model, on top of the totals |
+| image_generation_call items, where there is no image_gen | images/1024x1024/high and the like |
+| file_search_call items; different containers | file_searches; code_sessions |
+| usage.server_side_tool_usage_details (xAI), usage.tool_calls_details (Perplexity) | web_searches and others |
+
+Source: openai 3.57, types/responses/response_usage.py, response.py; perplexityai 0.46, types/responses_usage.py.
 """
 
 from __future__ import annotations
@@ -15,8 +29,19 @@ from msgspec import Raw
 from pricing.usage import Part, Usage
 from proxy.metering.hosted_tools import HostedTools, Item
 from proxy.metering.reading import ImagesMade, Reading
-from proxy.providers.answer_parts import ABSENT, NULLS, UNREADABLE, as_text, object_in, says_error, tier_name, tier_of
-from proxy.providers.counts import Counts, child
+from proxy.providers.answer_parts import (
+    ABSENT,
+    NULLS,
+    UNREADABLE,
+    as_text,
+    hides_error,
+    name_of,
+    object_in,
+    says_error,
+    tier_name,
+    tier_of,
+)  # fmt: skip
+from proxy.providers.counts import Counts, child, image_model_units
 from proxy.providers.usage_sums import Sums
 
 _GOES_ON = frozenset(["queued", "in_progress"])
@@ -62,17 +87,16 @@ class ResponsesUsageReader:
         pending = isinstance(answer.status, str) and answer.status in _GOES_ON
         raw = bytes(answer.usage)
         if raw in NULLS:
-            return Reading(error=error, pending=pending)
+            return Reading(error=error or hides_error(data), pending=pending)
         told = bytes(answer.tool_usage) not in NULLS
         text = as_text(("usage", raw), ("tool_usage", answer.tool_usage)) if told else as_text(("usage", raw))
         tools = _tools_of(answer.output)
-        parts: tuple[Part, ...] = ()
         usage = self._sum_up(raw)
         if usage is not None:
             usage.service_tier = tier_of(bytes(answer.service_tier)) or usage.service_tier
-            parts = _add_tools(usage, tools, answer)
+            _add_tools(usage, tools, answer)
         return Reading(
-            usage, text, error=error, garbled=usage is None, pending=pending, parts=parts,
+            usage, text, error=error, garbled=usage is None, pending=pending,
             images=_in_order(tools) if usage is not None else (),
         )  # fmt: skip
 
@@ -90,6 +114,7 @@ class ResponsesUsageReader:
         if usage is not None:
             usage.service_tier = tier_name(fields.get("service_tier"))
             _add_xai_tools(usage, fields)
+            _add_perplexity_tools(usage, fields)
         return usage
 
 
@@ -107,49 +132,33 @@ def _tools_of(output: Raw) -> HostedTools:
     return tools
 
 
-def _add_tools(usage: Usage, tools: HostedTools, answer: _Response) -> tuple[Part, ...]:
-    """Where the provider counts, its counts; else items. Returns what another model consumed."""
-    counted = tools.units()
+def _add_tools(usage: Usage, tools: HostedTools, answer: _Response) -> None:
+    """Where the provider counts, its counts; else items."""
     told = object_in(answer.tool_usage) or {}
     counts = Counts(told)
+    wanted = _image_tool(answer.tools)
+    counted = tools.units(size=wanted.get("size"), quality=wanted.get("quality"))
     searches = counts.of(child(told, "web_search"), "num_requests")
     if searches is not None:
         counted["web_searches"] = searches
-    parts = _image_model(child(told, "image_gen"), answer.tools)
-    if parts:
-        # Priced by another model. Until an event can hold its lines, the images say that something is missing here.
-        counted["images"] = max(counted.get("images", 0), 1)
+    took = {unit: count for unit, count in image_model_units(counts, child(told, "image_gen")).items() if count}
+    if took:
+        usage.parts = (Part(name_of(wanted.get("model")), took),)
+        counted = {unit: count for unit, count in counted.items() if not unit.startswith("images")}
     for unit, count in counted.items():
         usage.units.setdefault(unit, count)
     usage.inconsistent = usage.inconsistent or counts.inconsistent
-    return parts
 
 
-def _image_model(told: dict[str, object], tools: Raw) -> tuple[Part, ...]:
-    """`tool_usage.image_gen`: tokens of the image model, not inside the response's (recording 13 has its shape).
-
-    As for images by themselves: text and image tokens in, image tokens out, the rest of the output text.
-    """
-    counts = Counts(told)
-    inside, out = child(told, "input_tokens_details"), child(told, "output_tokens_details")
-    given, made = counts.get("input_tokens") or 0, counts.get("output_tokens") or 0
-    images_in = min(counts.of(inside, "image_tokens") or 0, given)
-    texts_out = min(counts.of(out, "text_tokens") or 0, made)
-    units = {"input": given - images_in, "input_image": images_in, "output": texts_out, "output_image": made - texts_out}
-    units = {unit: count for unit, count in units.items() if count}
-    return (Part(_image_tool_model(tools), units),) if units else ()
-
-
-def _image_tool_model(tools: Raw) -> str | None:
-    """The answer repeats the request's tools, and theirs may name the model."""
+def _image_tool(tools: Raw) -> _Tool:
+    """The answer repeats the request's tools: theirs may name the image model, a size, a quality."""
     try:
         for tool in msgspec.json.decode(tools, type=list[_Tool]):
-            model = tool.get("model")
-            if tool.get("type") == "image_generation" and isinstance(model, str):
-                return model[:256]
+            if tool.get("type") == "image_generation":
+                return tool
     except UNREADABLE:
         pass
-    return None
+    return {}
 
 
 def _add_xai_tools(usage: Usage, fields: dict[str, object]) -> None:
@@ -166,6 +175,16 @@ def _add_xai_tools(usage: Usage, fields: dict[str, object]) -> None:
         found = [count for name in names if (count := counts.get(name)) is not None]
         if found:
             usage.units[unit] = sum(found)
+    usage.inconsistent = usage.inconsistent or counts.inconsistent
+
+
+def _add_perplexity_tools(usage: Usage, fields: dict[str, object]) -> None:
+    """Perplexity says how often each of its tools was called; pages that it fetches cost nothing but their tokens."""
+    called = child(child(fields, "tool_calls_details"), "search_web")
+    counts = Counts(called)
+    searches = counts.get("invocation")
+    if searches is not None:
+        usage.units["web_searches"] = searches
     usage.inconsistent = usage.inconsistent or counts.inconsistent
 
 

@@ -129,6 +129,36 @@ def xai(usage: dict[str, object]) -> Usage | None:
     return usage_of(counts, units, reasoning=reasoning)
 
 
+def perplexity(usage: dict[str, object]) -> Usage | None:
+    """completion excludes reasoning and the tokens of cited sources (genai-prices 0.2.3, "perplexity"); the total may, too.
+
+    Searches have a price each, but where a fee per request pays for them.
+    """
+    counts = Counts(usage)
+    totals = counts.totals()
+    if totals is None:
+        return None
+    prompt, completion = totals
+    reasoning = counts.get("reasoning_tokens")
+    output = completion + (reasoning or 0) + (counts.get("citation_tokens") or 0)
+    total = counts.get("total_tokens")
+    if total != prompt + completion:
+        counts.must_equal(total, prompt + output)
+    units = {"input": prompt, "output": output}
+    searches = counts.get("num_search_queries")
+    if searches is not None and child(usage, "cost").get("request_cost") is None:
+        units["web_searches"] = searches
+    return usage_of(counts, units, reasoning=reasoning)
+
+
+def perplexity_responses(usage: dict[str, object]) -> Usage | None:
+    """As OpenAI's, with Anthropic's names for what was read from and written to a cache (perplexityai 0.46)."""
+    inside = child(usage, "prompt_tokens_details")
+    named = {"cached_tokens": "cache_read_input_tokens", "cache_write_tokens": "cache_creation_input_tokens"}
+    renamed = {ours: inside.get(theirs) for ours, theirs in named.items() if inside.get(theirs) is not None}
+    return _all_inside({**usage, "prompt_tokens_details": inside | renamed}, write_unit="cache_write_5m")
+
+
 def gemini_openai(usage: dict[str, object]) -> Usage | None:
     """Gemini's OpenAI-shaped endpoint hides thoughts: output = total - prompt (35 + 12, total 109)."""
     counts = Counts(usage)

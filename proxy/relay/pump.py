@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeAlias
 
+from proxy.identity.principal import ClientLeaves
 from proxy.outbound.response_headers import is_encoded, value_of
 from proxy.outbound.sink import Broken, Headers, Sink, UpstreamCall
 from proxy.outbound.ticker import Ticker
 from proxy.relay.client_channel import ClientChannel
+from proxy.relay.leaving import Drains, reads_on
 from proxy.relay.meter import Meter
 from proxy.relay.stream_end import (
     TAIL_BYTES,
@@ -36,15 +38,19 @@ StartCall: TypeAlias = Callable[[Sink], UpstreamCall]
 Begin: TypeAlias = Callable[[Headers], bytes]
 
 
-
 @dataclass(frozen=True, slots=True)
 class PumpPolicy:
-    """`drain_frames` stands for tokens. `linger_s`: how long a provider may take to end its response after [DONE]."""
+    """`drain_frames` stands for tokens; a model that may think unseen has `hidden_times` both bounds. `late_usage_s`: how long
+    usage may come behind [DONE]; `linger_s`: how long a provider may take to end its response after it.
+    """
 
     max_body_bytes: int = 16 * 1024 * 1024
     drain_s: float = 15.0
     drain_frames: int = 2000
+    hidden_times: int = 4
+    drains: Drains = field(default_factory=lambda: Drains(500))
     write_timeout_s: float = 30.0
+    late_usage_s: float = 1.0
     linger_s: float = 5.0
 
 
@@ -57,25 +63,27 @@ class _Mode(Enum):
     STREAM = 1
     HOLD = 2
     UNREAD = 3
-    OVER = 4  # the end was told; the upstream may still be finishing its response
+    DONE = 4  # said, but no usage yet: it may come behind it
+    OVER = 5  # the end was told; the upstream may still be finishing its response
 
 
 class Pump:
     """One attempt: `start` once, and `ended` is called once. Sink of its call, listener of its channel.
 
-    `stream`: the client asked for one. `make_meter` is asked once a stream begins. Nothing is called from inside `start` but
-    `ended`, for a client that is gone already.
+    `stream`: the client asked for one. `leaves`: what becomes of the answer if the client does. `make_meter` is asked once a
+    stream begins. Nothing is called from inside `start` but `ended`, for a client that is gone already.
     """
 
     __slots__ = (
-        "_begin", "_call", "_channel", "_drain_until", "_ended", "_held", "_held_bytes", "_left", "_level", "_level_at",
-        "_linger_until", "_loop", "_make_meter", "_meter", "_mode", "_paused", "_policy", "_released", "_stream", "_tail",
-        "_ticker", "progress",
+        "_begin", "_call", "_channel", "_done_at", "_drain_times", "_draining", "_ended", "_held", "_held_bytes", "_leaves",
+        "_left", "_left_at", "_level", "_level_at", "_linger_until", "_loop", "_make_meter", "_meter", "_mode", "_paused",
+        "_policy", "_released", "_stream", "_tail", "_ticker", "progress",
     )  # fmt: skip
 
     def __init__(
         self, channel: ClientChannel, make_meter: Callable[[], Meter], policy: PumpPolicy, begin: Begin, stream: bool,
         ticker: Ticker, loop: asyncio.AbstractEventLoop, ended: Callable[[StreamEnd], None],
+        leaves: ClientLeaves = "auto",
     ) -> None:  # fmt: skip
         self._channel = channel
         self._make_meter = make_meter
@@ -90,7 +98,9 @@ class Pump:
         self._mode = _Mode.HEAD
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._leaves = leaves
         self._left = False
+        self._draining = False
         self._released = False
         self._paused = False
         self.progress = Progress()
@@ -107,6 +117,7 @@ class Pump:
     def cancel(self) -> None:
         """Ends the upstream's call; `ended` is not called any more."""
         self._mode = _Mode.OVER
+        self._end_drain()
         self._drop_call()
 
     # ---- the upstream's side
@@ -141,17 +152,22 @@ class Pump:
             if forward and not self._left:
                 self._write(forward)
             if done:
-                self._end(
-                    ClientLeft(self.progress, Drained.ENDED)
-                    if self._left
-                    else Finished(self.progress, self._release_frames)
-                )
-            elif self._left and meter.frames > self._policy.drain_frames:
-                self._cut()
+                if meter.reported:
+                    self._end_stream()
+                else:
+                    self._mode = _Mode.DONE
+                    self._done_at = self._loop.time()
+            elif self._left and meter.frames > self._drain_times * self._policy.drain_frames:
+                self._bound_reached()
         elif self._mode is _Mode.HOLD:
             self._hold(chunk)
         elif self._mode is _Mode.UNREAD:
             self._pass_unread(chunk)
+        elif self._mode is _Mode.DONE:
+            assert meter is not None
+            meter.feed(chunk)
+            if meter.reported:
+                self._end_stream()
         elif not self._released and meter is not None:
             meter.feed(chunk)  # behind [DONE]: the provider's bytes are the client's bytes
 
@@ -161,7 +177,9 @@ class Pump:
             self._ticker.unwatch(self)
             return
         self.progress.dispatched = call is not None and call.bytes_written
-        if self._left:
+        if self._mode is _Mode.DONE:
+            self._end_stream()
+        elif self._left:
             body = b"".join(self._held) if self._mode is _Mode.HOLD else None
             tail = self._tail if self._mode is _Mode.UNREAD else None
             self._end(ClientLeft(self.progress, Drained.ENDED, body, tail))
@@ -178,7 +196,9 @@ class Pump:
             self._ticker.unwatch(self)
             return
         self.progress.dispatched = call is not None and call.bytes_written
-        if self._left:
+        if self._mode is _Mode.DONE:
+            self._end_stream()  # all of the answer was there
+        elif self._left:
             self._end(ClientLeft(self.progress, Drained.BROKE))
         else:
             self._end(UpstreamBroke(self.progress, reason, call.detail if call is not None else ""))
@@ -251,14 +271,24 @@ class Pump:
         if not call.bytes_written:
             self._drop_call()
             self._end(ClientLeft(self.progress, Drained.NOT_DISPATCHED))
-            return
-        if self._policy.drain_s <= 0:
+        elif self._mode is _Mode.DONE:
+            self._end_stream()
+        elif reads_on(self._leaves, self._meter) and self._policy.drains.begin():
+            self._draining = True
+            self._drain_times = 1
+            self._left_at = self._loop.time()
+            if self._meter is not None:
+                self._meter.counting = True
+            call.resume()  # or a drain for usage would wait for a reader who is gone
+        else:
             self._cut()
-            return
-        if self._meter is not None:
-            self._meter.counting = True
-        self._drain_until = self._loop.time() + self._policy.drain_s
-        call.resume()  # or a drain for usage would wait for a reader who is gone
+
+    def _bound_reached(self) -> None:
+        """Of draining. What cannot be seen cannot be counted either: it is worth a longer wait, once."""
+        if self._drain_times == 1 and (self._meter is None or self._meter.hides):
+            self._drain_times = self._policy.hidden_times
+        else:
+            self._cut()
 
     def _cut(self) -> None:
         self.progress.dispatched = True
@@ -271,9 +301,12 @@ class Pump:
         if self._mode is _Mode.OVER:
             if now > self._linger_until:
                 self._drop_call()
+        elif self._mode is _Mode.DONE:
+            if now > self._done_at + self._policy.late_usage_s:
+                self._end_stream()
         elif self._left:
-            if now > self._drain_until:
-                self._cut()
+            if now > self._left_at + self._drain_times * self._policy.drain_s:
+                self._bound_reached()
         elif self._paused:
             level = self._channel.buffered()
             if self._level_at is None or level < self._level:
@@ -285,8 +318,14 @@ class Pump:
 
     # ---- the end
 
+    def _end_stream(self) -> None:
+        self._end(
+            ClientLeft(self.progress, Drained.ENDED) if self._left else Finished(self.progress, self._release_frames)
+        )
+
     def _end(self, end: StreamEnd) -> None:
         self._mode = _Mode.OVER
+        self._end_drain()
         call = self._call
         if call is None:
             self._ticker.unwatch(self)
@@ -298,6 +337,11 @@ class Pump:
         ended = self._ended
         del self._ended, self._begin, self._make_meter  # or whoever listens and this would hold each other
         ended(end)
+
+    def _end_drain(self) -> None:
+        if self._draining:
+            self._draining = False
+            self._policy.drains.end()
 
     def _drop_call(self) -> None:
         self._ticker.unwatch(self)

@@ -73,7 +73,7 @@ class Drained(Enum):
     NOT_DISPATCHED = "not_dispatched"  # nothing was written: nothing can be billed
     ENDED = "ended"  # read to its end
     BROKE = "broke"
-    CUT = "cut"  # the bounds of draining were reached
+    CUT = "cut"  # not read on, or only to the bounds of draining
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from pricing.price_text import read_price
+from pricing.price_text import SECTIONS, read_price
 from pricing.units import UNITS
 from proxy.holds import address
 from proxy.providers.registry import DIALECTS, READERS
@@ -184,9 +184,14 @@ def _price_parts(path: Path, prices: Mapping[str, Any]) -> Iterator[Problem]:
         if isinstance(value, int | float):
             text = f'a price is text: write "{value}". YAML reads a bare number as a binary float, and 0.1 is none.'
             yield Problem(here, text)
-        elif isinstance(value, Mapping) and key in ("above", "tiers"):
+        elif isinstance(value, Mapping) and key == "batch":
+            yield from _price_parts(here, value)
+        elif isinstance(value, Mapping) and key in SECTIONS:
             for name, part in value.items():
                 if isinstance(part, Mapping):
                     yield from _price_parts((*here, name), part)
-        elif key not in UNITS and key not in ("above", "tiers"):
-            yield Problem(here, f"{key!r} is no unit; {allowed(key, [*UNITS, 'above', 'tiers'])}")
+        elif isinstance(value, Mapping) and key in UNITS:  # by variant, each of which is a price of this unit
+            for name, price in value.items():
+                yield from (Problem((*here, name), p.text) for p in _price_parts(here, {key: price}))
+        elif key not in UNITS and key not in SECTIONS:
+            yield Problem(here, f"{key!r} is no unit; {allowed(key, [*UNITS, *SECTIONS])}")

@@ -14,7 +14,9 @@ ECHO_MAX_OUTPUT = 16_384
 
 def catalog_plan(settings: Settings) -> CatalogPlan:
     providers = [
-        ProviderPlan(name, given.dialect, given.base_url.rstrip("/"), given.stream_usage, given.usage_reader)
+        ProviderPlan(
+            name, given.dialect, given.base_url.rstrip("/"), given.stream_usage, given.usage_reader, given.service_tier
+        )
         for name, given in settings.providers.items()
     ]
     llms = [_llm(llm) for llm in settings.llms]
@@ -30,4 +32,4 @@ def _llm(llm: LlmSettings) -> LlmPlan:
         RoutePlan(route.provider, route.model, llm.price if route.price is None else route.price)
         for route in llm.routes
     )
-    return LlmPlan(llm.name, llm.context_window, llm.max_output, routes)
+    return LlmPlan(llm.name, llm.context_window, llm.max_output, routes, llm.unpriced)

@@ -24,7 +24,7 @@ def default_gateways() -> int:
 
 
 FilePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
-# Units, `above` and `tiers` as in pricing/price_text.py, which check.py asks.
+# Units and sections as in pricing/price_text.py, which check.py asks.
 Prices = dict[str, Any]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 LlmName = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
@@ -151,9 +151,9 @@ class Upstream(Part):
     ca_file: FilePath | None = None
     """PEM file with the certificate authorities to trust instead of the system's."""
     drain_s: PositiveFloat = 15
-    """After a client left: time to read on for the provider's usage report."""
+    """After a client left: time to read on for the provider's usage report; four times that while a model may think unseen."""
     drain_tokens: PositiveInt = 2000
-    """After a client left: tokens to read on."""
+    """After a client left: tokens to read on; four times as many while a model may think unseen."""
 
 
 class Policies(Part):
@@ -161,6 +161,8 @@ class Policies(Part):
 
     redis_away: Literal["refuse"] = "refuse"
     """No Redis: `refuse` answers 503, because nothing could be announced."""
+    drains_max: int = Field(default=500, ge=0)
+    """Answers that one gateway reads on at the same time although their clients have left; one more is cut and counted."""
 
 
 class Log(Part):
@@ -187,6 +189,8 @@ class ProviderSettings(Part):
     """Usage at the end of a stream comes only when asked for (`stream_options`), or always."""
     usage_reader: str = "openai"
     """Which sums the provider's usage fields follow."""
+    service_tier: Literal["served", "requested"] = "served"
+    """Which tier is priced: the one that answers name as served, or, where that word cannot be trusted, the requested one."""
     max_in_flight: PositiveInt | None = None
     """Requests that it may hold at the same time, per gateway. Unset: `upstream.max_in_flight_share`."""
 
@@ -215,6 +219,8 @@ class LlmSettings(Part):
     """Most tokens of an answer."""
     price: Prices | None = None
     """By unit: USD per million tokens, or per counted thing, as text in quotes. Unset: the price book."""
+    unpriced: Literal["allow", "reject"] = "allow"
+    """While no price is in force: `allow` records usage as unpriced, `reject` refuses requests."""
 
 
 class Settings(BaseSettings):

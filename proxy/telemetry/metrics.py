@@ -119,6 +119,9 @@ class Metrics:
         self.dead_letters = Counter(
             "synapscale_dead_letters", "Entries that could not be written: they are in no bill", registry=make
         )
+        self.alerts_firing = _gauge(
+            make, "synapscale_alerts_firing", "Alerts that fire, by kind: synapscale alerts", "livemax", "kind"
+        )
         self.swept = Counter(
             "synapscale_swept_attempts", "Attempts of dead processes that were settled as abandoned", registry=make
         )

@@ -8,7 +8,7 @@ from random import getrandbits
 from uuid import UUID, SafeUUID
 
 PREFIXES = frozenset(
-    ["ws", "user", "key", "mk", "uv", "agent", "req", "att", "conv", "msg", "bud", "lim", "price", "bill", "exp", "rule", "alert",
+    ["ws", "user", "key", "mk", "uv", "agent", "req", "att", "conv", "msg", "bud", "lim", "price", "pver", "bill", "exp", "rule", "alert",
      "prov", "llm", "route", "aud", "obj"]
 )
 # What a NOT NULL column of a rollup holds where there is no agent, user, …

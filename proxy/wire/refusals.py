@@ -35,6 +35,7 @@ class Reason(Enum):
     LLM_NOT_FOUND = Answer(404, "invalid_request_error", "model_not_found")
     LLM_NOT_ALLOWED = Answer(403, "permission_error", "model_not_allowed")
     NO_PROVIDER_KEY = Answer(403, "permission_error", "no_provider_key")
+    LLM_UNPRICED = Answer(403, "permission_error", "model_unpriced")
     BAD_JSON = Answer(400, "invalid_request_error", "invalid_json")
     BAD_VALUE = Answer(400, "invalid_request_error", "invalid_value")
     BAD_HTTP = Answer(400, "invalid_request_error", "bad_request")

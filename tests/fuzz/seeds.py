@@ -47,6 +47,23 @@ SEEDS: dict[str, list[bytes]] = {
     "usage": [
         *(case.body for case in EVERY.values()),
         b'{"x_groq":{"usage":{"prompt_tokens":1,"completion_tokens":2}}}',
+        b'{"choices":[{"message":{"executed_tools":[{"type":"search"}]}}],"usage":{"prompt_tokens":3,"completion_tokens":4},'
+        b'"usage_breakdown":{"models":[{"model":"a","usage":{"prompt_tokens":1,"completion_tokens":2}}]}}',
+        b'{"data":[{}],"size":"1x1","quality":"high","usage":{"input_tokens":3,"output_tokens":4},"svg_usage":{"model":"a"}}',
+        b'{"usage":{"type":"duration","seconds":3.7},"duration":3.7}',
+        b'{"usage_info":{"pages_processed":2},"document_annotation":"a"}',
+    ],
+    "native": [
+        b'{"type":"message_start","message":{"usage":{"input_tokens":3,"cache_creation_input_tokens":5,"output_tokens":1,'
+        b'"cache_creation":{"ephemeral_1h_input_tokens":5}}}}\n{"type":"message_delta","usage":{"output_tokens":4,"iterations":'
+        b'[{"type":"fallback_message","model":"a","input_tokens":1,"output_tokens":2}]}}',
+        b'{"candidates":[{"groundingMetadata":{"webSearchQueries":["a"]},"finishReason":"STOP"}],"modelVersion":"gemini-3",'
+        b'"usageMetadata":{"promptTokenCount":9,"cachedContentTokenCount":4,"promptTokensDetails":[{"modality":"AUDIO",'
+        b'"tokenCount":7}],"thoughtsTokenCount":3}}',
+        b'{"role":"assistant"}\n{"usage":{"inputTokens":3,"outputTokens":4,"cacheWriteInputTokens":5,"cacheDetails":'
+        b'[{"ttl":"1h","inputTokens":2}]},"serviceTier":{"type":"flex"}}',
+        b'{"delta":{"usage":{"billed_units":{"input_tokens":3,"search_units":1.0}}}}\n[DONE]',
+        b'{"done":true,"prompt_eval_count":3,"eval_count":4}',
     ],
     "errors": [
         _ERROR,
@@ -58,6 +75,7 @@ SEEDS: dict[str, list[bytes]] = {
 WORDS = [
     b"\n\n", b"\r\n\r\n", b"\r", b"\n", b"data: ", b"event: ", b"event:error", b"[DONE]", b": ", b'"usage"', b'"error"', b'"response"',
     b'"type"', b'"response.completed"', b'"response.output_item.done"', b'"completion_tokens"', b'"output_tokens"', b'"prompt_tokens"',
+    b'"message"', b'"usageMetadata"', b'"inputTokens"', b'"billed_units"',
     b'"finish_reason"', b'"id"', b'"file_id"', b'"model"', b'"stream"', b'"stream_options"', b'"include_usage"', b'"input"', b"\\u0065",
     b"\\ud800", b"null", b"true", b"-1", b"1e400", b"9" * 30, b"{", b"}", b"[", b"]", b'"', b",", b"\xff", b"KEY", b"Content-Length: ",
     b"Transfer-Encoding: chunked\r\n", b"\x00",

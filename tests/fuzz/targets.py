@@ -19,10 +19,12 @@ from proxy.flow.answer import with_cost
 from proxy.ingress.surfaces import CHAT, OTHERS
 from proxy.metering.body_meter import output_text, read_tail
 from proxy.metering.meters import open_meter
+from proxy.metering.reading import Reading
 from proxy.metering.stream_meter import StreamMeter
 from proxy.objects.minted import StreamMints, minted
 from proxy.objects.references import line_references, references
 from proxy.providers.clean import clean_error
+from proxy.providers.native import NATIVE
 from proxy.providers.readers import reader_for
 from proxy.providers.registry import READERS
 from proxy.providers.support import SURFACES
@@ -148,15 +150,35 @@ def request_head(head: bytes) -> None:
 
 
 def usage(data: bytes) -> None:
-    for surface in SURFACES:
+    for surface in (*SURFACES, "images", "transcriptions", "ocr"):
         for name in READERS:
             reader = reader_for(surface, name)
             for reading in (reader.read(data), read_tail(reader, data)):
-                if reading.usage is not None:
-                    assert all(isinstance(count, int) and count >= 0 for count in reading.usage.units.values())
-                    assert reading.raw_usage is not None or surface == "moderations"
+                _is_sane(reading)
+                # Others count what is there where the provider says nothing.
+                assert reading.usage is None or reading.raw_usage is not None or surface not in ("chat", "responses")
     output_text(data)
     with_cost(data, _FREE)
+
+
+def native(data: bytes) -> None:
+    """Each line is an event."""
+    for reader in NATIVE.values():
+        _is_sane(reader.read(data))
+        stream = reader.stream()
+        for event in data.split(b"\n"):
+            stream.feed(event)
+        reading = stream.reading()
+        _is_sane(reading)
+        assert reading.usage is None or reading.raw_usage is not None
+
+
+def _is_sane(reading: Reading) -> None:
+    usage = reading.usage
+    if usage is not None:
+        for units in (usage.units, *(part.units for part in usage.parts)):
+            assert all(isinstance(count, int) and count >= 0 for count in units.values())
+        assert usage.reasoning_tokens is None or 0 <= usage.reasoning_tokens <= usage.output_tokens
 
 
 def errors(data: bytes) -> None:
@@ -179,5 +201,6 @@ TARGETS: dict[str, Target] = {
     "objects": objects,
     "head": request_head,
     "usage": usage,
+    "native": native,
     "errors": errors,
 }

@@ -1,16 +1,26 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 
 from pricing import book
+from pricing.book import Book
 from pricing.price import PriceItem, PriceVersion, Unpriced
+from pricing.price_text import read_price
 from pricing.rate import in_force, rate
 from pricing.usage import Usage
 
 TODAY = datetime(2026, 11, 24, tzinfo=UTC)
+DOCUMENT: dict[str, object] = {
+    "source": "theirs", "version": "2", "sha256": "0" * 64,
+    "providers": {"openai": {"m": {"also": ["m-latest"], "prices": [
+        {"from": None, "price": {"input": "1"}},
+        {"from": "2026-01-31", "price": {"input": "2", "batch": {"input": "1"}}, "note": "a guess"},
+    ]}}},
+}  # fmt: skip
 
 
 def versions(provider: str, model: str) -> list[PriceVersion]:
@@ -22,7 +32,7 @@ def versions(provider: str, model: str) -> list[PriceVersion]:
 
 
 def list_pusd(provider: str, model: str, usage: Usage, moment: datetime = TODAY) -> int:
-    rated = rate(usage, in_force(versions(provider, model), moment))
+    rated = rate(usage, in_force(versions(provider, model), moment), moment.hour * 60 + moment.minute)
     assert rated.priced, rated.why
     return rated.list_pusd
 
@@ -58,10 +68,28 @@ def test_cache_writes_are_priced_by_how_long_they_live() -> None:
     assert not rate(Usage({"cache_write_12h": 4}), in_force(versions("openai", "gpt-5.6-sol"), TODAY)).priced
 
 
-def test_a_price_by_time_of_day_is_the_dearest_and_says_so() -> None:
+def test_a_batch_has_its_own_price_and_the_cache_keeps_what_the_source_says() -> None:
+    batch = Usage({"input": 1_000_000, "cache_read": 1_000_000}, processing="batch")
+    # Google halves its input in a batch and leaves the cache as it is; Anthropic halves both.
+    assert list_pusd("google", "gemini-2.5-pro", Usage({"cache_read": 10}, processing="batch")) == 10 * 125_000
+    assert list_pusd("anthropic", "claude-sonnet-4-6", batch) == 1_500_000_000_000 + 150_000_000_000
+    assert not rate(batch, in_force(versions("deepseek", "deepseek-flash"), TODAY)).priced
+
+
+def test_deepseek_is_dearer_at_its_peak_and_says_that_weekends_are_too() -> None:
     (price,) = book.find("deepseek", "deepseek-flash")
-    assert price.source.endswith("(dearest time of day)")
-    assert list_pusd("deepseek", "deepseek-flash", Usage({"input": 1_000_000})) == 300_000_000_000
+    assert price.source.endswith("(weekday peak hours on every day)")
+    usage = Usage({"input": 1_000_000})
+    for clock, pusd in [("00:59", 150), ("01:00", 300), ("03:59", 300), ("04:00", 150), ("09:59", 300), ("10:00", 150)]:
+        moment = datetime.fromisoformat(f"2026-11-24T{clock}:59+00:00")
+        assert list_pusd("deepseek", "deepseek-flash", usage, moment) == pusd * 10**9, clock
+
+
+def test_groq_bills_ten_seconds_of_audio_at_least() -> None:
+    ten_seconds = 111_111_111  # 0.04 USD / 3,600,000 × 10,000, rounded once
+    for audio_ms in (1, 9_999, 10_000):
+        assert list_pusd("groq", "whisper-large-v3-turbo", Usage({"audio_ms": audio_ms})) == ten_seconds
+    assert list_pusd("groq", "whisper-large-v3-turbo", Usage({"audio_ms": 3_600_000})) == 40_000_000_000
 
 
 @pytest.mark.parametrize(
@@ -98,3 +126,39 @@ def test_history_has_no_gap_and_the_source_is_named() -> None:
             for earlier, later in zip(dated, dated[1:], strict=False):
                 assert earlier.effective_to == later.effective_from > earlier.effective_from
             assert all(price.source.startswith("genai-prices ") and len(price.source_revision) == 64 for price in dated)
+
+
+# -- Another book ---------------------------------------------------------------------------------------------------
+
+
+def test_a_document_is_a_book() -> None:
+    document = json.loads(json.dumps(DOCUMENT))
+    found = Book.from_document(document)
+    assert (found.name, found.revision, found.providers) == ("theirs 2", "0" * 64, ("openai",))
+    assert list(found.models()) == [("openai", "m"), ("openai", "m-latest")]
+    old, new = found.find("openai", "m-latest")
+    assert (old.effective_from, old.effective_to, old.source) == (book.DAWN, new.effective_from, "theirs 2")
+    assert (new.source, new.effective_to) == ("theirs 2 (a guess)", None)
+    assert new.points == read_price({"input": "2", "batch": {"input": "1"}})
+    assert found.find("openai", "m-") == found.find("xai", "m") == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sha256": None}, "`sha256` is missing"), ({"source": 5}, "`source` is missing"),
+        ({"providers": []}, "providers: expected a mapping"), ({"providers": {"openai": []}}, "openai: expected a mapping"),
+        ({"providers": {"openai": {"m": {}}}}, "openai/m: expected `prices`, a list"),
+        ({"providers": {"openai": {"m": {"prices": [5]}}}}, "openai/m: expected a mapping"),
+        ({"providers": {"openai": {"m": {"prices": [], "also": [5]}}}}, "a name is text"),
+        ({"providers": {"openai": {"m": {"prices": [{"from": 5, "price": {"input": "1"}}]}}}}, "openai/m: `from` is a day"),
+        ({"providers": {"openai": {"m": {"prices": [{"from": "soon", "price": {"input": "1"}}]}}}}, "openai/m: .*soon"),
+        ({"providers": {"openai": {"m": {"prices": [{"from": None, "price": {"input": 1}}]}}}}, "openai/m: input: a price is"),
+        ({"providers": {"openai": {"m": {"prices": [{"from": None}]}}}}, "openai/m: price: expected a mapping"),
+        ({"providers": {"openai": {"m": {"prices": [
+            {"from": day, "price": {"input": "1"}} for day in ("2026-02-01", "2026-01-31")]}}}}, "not in the order"),
+    ],
+)  # fmt: skip
+def test_a_document_with_a_mistake_says_where(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Book.from_document({**DOCUMENT, **change})

@@ -20,6 +20,12 @@ async def require_llms(db: Connection, names: Iterable[str] | None) -> None:
             raise _unknown("llm", name, known, f"llms.{index}")
 
 
+async def require_llm(db: Connection, name: str) -> None:
+    known = await store.llm_names(db)
+    if name not in known:
+        raise _unknown("llm", name, known, "llm")
+
+
 async def require_provider(db: Connection, name: str) -> None:
     known = await store.provider_names(db)
     if name not in known:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from pricing.price_text import PricePoint
 from proxy.storage.keyset import Page, keyset
 from proxy.storage.postgres import Connection
 
@@ -31,13 +32,16 @@ SELECT r.id, r.llm_id, p.name AS provider, r.upstream_model, v.id AS version_id,
 FROM routes r JOIN providers p ON p.id = r.provider_id
      LEFT JOIN LATERAL (
          SELECT id, effective_from, source FROM price_versions
-         WHERE route_id = r.id AND effective_from <= $2 AND (effective_to IS NULL OR effective_to > $2)
+         WHERE route_id = r.id AND superseded_at IS NULL AND effective_from <= $2
+             AND (effective_to IS NULL OR effective_to > $2)
          ORDER BY effective_from DESC LIMIT 1) v ON true
 WHERE r.llm_id = ANY($1::uuid[]) AND r.status = 'active' ORDER BY r.llm_id, r.position, r.id
 """
 ITEMS = """
-SELECT version_id, unit, service_tier, above_input_tokens, price_pusd, per_units FROM price_items
-WHERE version_id = ANY($1::uuid[]) ORDER BY version_id, service_tier, above_input_tokens, unit
+SELECT version_id, unit, price_pusd, per_units, service_tier, above_input_tokens, variant, processing, from_minute,
+    to_minute, minimum_units
+FROM price_items WHERE version_id = ANY($1::uuid[])
+ORDER BY version_id, processing, service_tier, above_input_tokens, from_minute, unit, variant
 """
 
 
@@ -53,15 +57,6 @@ class ProviderRow:
 
 
 @dataclass(frozen=True, slots=True)
-class PriceRow:
-    unit: str
-    service_tier: str
-    above_input_tokens: int
-    price_pusd: int
-    per_units: int
-
-
-@dataclass(frozen=True, slots=True)
 class RouteRow:
     """`prices` None: no price is in force."""
 
@@ -70,7 +65,7 @@ class RouteRow:
     upstream_model: str
     effective_from: datetime | None
     source: str | None
-    prices: tuple[PriceRow, ...] | None
+    prices: tuple[PricePoint, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +114,10 @@ async def get_llm(db: Connection, id: UUID, *, now: datetime) -> LlmRow | None:
 async def _routes(db: Connection, llm_ids: Sequence[UUID], now: datetime) -> dict[UUID, list[RouteRow]]:
     routes = await db.fetch(ROUTES, llm_ids, now, timeout=QUERY_S)
     versions = [row["version_id"] for row in routes if row["version_id"] is not None]
-    items: dict[UUID, list[PriceRow]] = {version: [] for version in versions}
+    items: dict[UUID, list[PricePoint]] = {version: [] for version in versions}
     for row in await db.fetch(ITEMS, versions, timeout=QUERY_S):
-        values = dict(row)
-        items[values.pop("version_id")].append(PriceRow(**values))
+        version_id, *point = row.values()
+        items[version_id].append(PricePoint(*point))
     found: dict[UUID, list[RouteRow]] = {}
     for row in routes:
         version = row["version_id"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from proxy.identity.principal import KeyPolicy
+from proxy.identity.principal import ClientLeaves, KeyPolicy
 from proxy.identity.records import ManagementKey, Status, VirtualKey, WorkspaceRole
 from proxy.storage.keyset import Page, keyset
 from proxy.storage.postgres import Connection, Record
@@ -45,8 +45,8 @@ ANY_IMPORTED = "SELECT EXISTS (SELECT 1 FROM virtual_keys WHERE imported)"
 # All that decides on a caller, in one snapshot.
 CALLER = """
 SELECT k.id AS key_id, k.name AS key_name, k.llms, k.expires_at, k.status AS key_status, w.id AS workspace_id,
-       w.name AS workspace_name, w.shard, w.key_policy, w.status AS workspace_status, u.id AS user_id,
-       u.status AS user_status, m.role IS NOT NULL AS is_member
+       w.name AS workspace_name, w.shard, w.key_policy, w.client_leaves, w.status AS workspace_status,
+       u.id AS user_id, u.status AS user_status, m.role IS NOT NULL AS is_member
 FROM virtual_keys k JOIN workspaces w ON w.id = k.workspace_id JOIN users u ON u.id = k.user_id
      LEFT JOIN memberships m ON m.workspace_id = k.workspace_id AND m.user_id = k.user_id
 WHERE k.hash = $1
@@ -64,6 +64,7 @@ class Caller:
     workspace_name: str
     shard: int
     key_policy: KeyPolicy
+    client_leaves: ClientLeaves
     workspace_status: Status
     user_id: UUID
     user_status: Status

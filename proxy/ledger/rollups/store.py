@@ -1,6 +1,9 @@
-"""What a batch did to `usage_events`, added to `usage_hourly` and `usage_daily`."""
+"""What a batch did to `usage_events`, added to `usage_hourly` and `usage_daily`; and what alerts ask of them."""
 
 from __future__ import annotations
+
+from datetime import date
+from typing import NamedTuple
 
 from proxy.storage.postgres import Connection
 
@@ -11,6 +14,28 @@ async def add_delta(conn: Connection) -> None:
     """Inside the batch's transaction: reads the temp table ledger_delta_2 (ledger/store.py)."""
     await conn.execute(_ROLL_UP, timeout=_COMMAND_TIMEOUT_S)
 
+
+class Unpriced(NamedTuple):
+    """Attempts of one llm at one provider that have no known price, as of now."""
+
+    llm: str
+    provider: str
+    attempts: int
+    since: date  # the first day that has some
+
+
+async def unpriced(conn: Connection) -> list[Unpriced]:
+    """Of all time: what was priced since is no longer among them. Reads its own small index, days net of 0 stay out."""
+    rows = await conn.fetch(_UNPRICED, timeout=_COMMAND_TIMEOUT_S)
+    return [Unpriced(row["llm"], row["provider"], int(row["attempts"]), row["since"]) for row in rows]
+
+
+_UNPRICED = """
+SELECT llm, provider, sum(quantity) AS attempts, min(day) FILTER (WHERE quantity > 0) AS since
+FROM usage_daily WHERE unit = 'unpriced'
+GROUP BY llm, provider HAVING sum(quantity) > 0
+ORDER BY llm, provider
+"""
 
 # Per row: its lines, one request, an error and an unpriced one if it was that, its reasoning. A line may be a fee per
 # request: it adds its money to the unit 'requests', whose quantity counts rows. Keys in order, so that no two writers

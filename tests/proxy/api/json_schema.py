@@ -43,17 +43,17 @@ def problems(value: Any, schema: Any, document: Any, where: str = "$") -> list[s
             case "items" if isinstance(value, list):
                 for index, item in enumerate(value):
                     found += problems(item, rule, document, f"{where}[{index}]")
-            case "properties":
+            case "properties" if isinstance(value, dict):
                 for name, part in rule.items():
                     if name in value:
                         found += problems(value[name], part, document, f"{where}.{name}")
-            case "required":
+            case "required" if isinstance(value, dict):
                 found += [f"{where}: {name} is missing" for name in rule if name not in value]
-            case "additionalProperties" if rule is False:
+            case "additionalProperties" if rule is False and isinstance(value, dict):
                 found += [f"{where}: {name} is unknown" for name in value if name not in schema.get("properties", {})]
-            case "additionalProperties" if rule is True:
+            case "additionalProperties" if rule is True or not isinstance(value, dict):
                 pass
-            case _ if word not in NOTES | {"const", "enum", "pattern", "format", "items"}:
+            case _ if word not in NOTES | {"const", "enum", "pattern", "format", "items", "properties", "required"}:
                 raise AssertionError(f"a word of JSON Schema that this checker does not know: {word}")
     return found
 

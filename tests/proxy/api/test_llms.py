@@ -10,7 +10,8 @@ async def test_llms_with_routes_and_prices_in_force(api: Api, acme: Tenant) -> N
     (route,) = mini["routes"]
     assert (route["provider"], route["upstream_model"], route["price_source"]) == ("openai", "m", "config")
     assert route["prices"] == [
-        {"unit": "input", "service_tier": "", "above_input_tokens": 0, "usd": "0.00000015", "per_units": 1}
+        {"unit": "input", "variant": "", "service_tier": "", "processing": "", "above_input_tokens": 0, "hours": None,
+         "minimum_units": 0, "usd": "0.00000015", "per_units": 1}
     ]
     # no price is not a price of zero
     assert large["routes"][0]["prices"] is None

@@ -36,6 +36,14 @@ MAY = {
     "GET /workspaces/{workspace_id}/members/{user_id}": ALL,
     "PATCH /workspaces/{workspace_id}/members/{user_id}": ADMINS,
     "DELETE /workspaces/{workspace_id}/members/{user_id}": ADMINS,
+    "GET /workspaces/{workspace_id}/plan": BILLING,
+    "PUT /workspaces/{workspace_id}/plan": PLATFORM,
+    "PATCH /workspaces/{workspace_id}/plan": PLATFORM,
+    "GET /workspaces/{workspace_id}/prices": BILLING,
+    "POST /workspaces/{workspace_id}/prices": PLATFORM,
+    "GET /workspaces/{workspace_id}/prices/{llm_id}": BILLING,
+    "PUT /workspaces/{workspace_id}/prices/{llm_id}": PLATFORM,
+    "DELETE /workspaces/{workspace_id}/prices/{llm_id}": PLATFORM,
     "GET /users": ALL,
     "POST /users": ADMINS,
     "GET /users/{user_id}": ALL,
@@ -67,12 +75,26 @@ MAY = {
     "GET /llms/{id}": ALL,
     "GET /providers": ALL,
     "GET /providers/{id}": ALL,
+    "GET /prices": ALL,
+    "POST /prices": PLATFORM,
+    "GET /prices/{id}": ALL,
+    "POST /prices/unset": PLATFORM,
+    "POST /prices/import": PLATFORM,
     "GET /provider-objects": SEEING,
     "POST /provider-objects": ADMINS,
     "GET /usage/events": SEEING,
     "GET /usage/events/{id}": SEEING,
     "GET /usage/summary": SEEING,
     "GET /billing/events": BILLING,
+    "POST /billing/rerate": PLATFORM,
+    "POST /billing/refunds": PLATFORM,
+    "POST /billing/credits": PLATFORM,
+    "GET /alerts": SEEING,
+    "GET /exports": BILLING,
+    "GET /exports/{id}": BILLING,
+    "GET /exports/usage-events": BILLING,
+    "GET /exports/billing-events": BILLING,
+    "GET /exports/daily": BILLING,
     "GET /audit": ADMINS,
     "GET /me": HOLDER,
 }
@@ -88,9 +110,10 @@ def filled(path: str, tenant: Tenant, kind: str = "") -> str:
     kind = kind or path.split("/")[1]
     ids = {
         "virtual-keys": tenant.key_id, "management-keys": tenant.mk, "user-variables": tenant.uv,
-        "llms": "llm_" + "0" * 32, "providers": "prov_" + "0" * 32, "usage": "att_" + "0" * 32,
+        "llms": "llm_" + "0" * 32, "prices": "pver_" + "0" * 32, "providers": "prov_" + "0" * 32, "usage": "att_" + "0" * 32,
+        "exports": "exp_" + "0" * 32,
     }  # fmt: skip
-    path = path.replace("{workspace_id}", tenant.ws).replace("{user_id}", tenant.user_id)
+    path = path.replace("{workspace_id}", tenant.ws).replace("{user_id}", tenant.user_id).replace("{llm_id}", ids["llms"])
     return path.replace("{id}", ids.get(kind, "")) + ("?group_by=llm" if path.endswith("/summary") else "")
 
 
@@ -100,6 +123,10 @@ def body_of(name: str, tenant: Tenant) -> dict[str, Any] | None:
         "PATCH /workspaces/{workspace_id}": {"name": "new"},
         "POST /workspaces/{workspace_id}/members": {"user_id": tenant.user_id, "role": "viewer"},
         "PATCH /workspaces/{workspace_id}/members/{user_id}": {"role": "viewer"},
+        "PUT /workspaces/{workspace_id}/plan": {"markup_bps": 100},
+        "PATCH /workspaces/{workspace_id}/plan": {"internal": True},
+        "POST /workspaces/{workspace_id}/prices": {"llm": "gpt-mini", "markup_bps": 100},
+        "PUT /workspaces/{workspace_id}/prices/{llm_id}": {"markup_bps": 100},
         "POST /users": {"email": "new@acme.test"},
         "PATCH /users/{user_id}": {"name": "new"},
         "POST /virtual-keys": {"workspace_id": tenant.ws, "user_id": tenant.user_id, "name": "new"},
@@ -114,6 +141,12 @@ def body_of(name: str, tenant: Tenant) -> dict[str, Any] | None:
             "object_id": "pmpt_1",
         },
         "PATCH /user-variables/{id}": {"value": "own-key-12345678"},
+        "POST /prices": {"llm": "gpt-mini", "price": {"input": "1"}},
+        "POST /prices/unset": {"llm": "gpt-mini"},
+        "POST /prices/import": {"dry_run": True},
+        "POST /billing/rerate": {"from": "2026-03-01", "to": "2026-03-02"},
+        "POST /billing/refunds": {"attempt_id": "att_" + "0" * 32, "reason": "late"},
+        "POST /billing/credits": {"workspace_id": tenant.ws, "amount_usd": "1.00", "reason": "late"},
     }  # fmt: skip
     return bodies.get(name)
 
@@ -141,14 +174,17 @@ async def test_role_by_route(api: Api, acme: Tenant, name: str) -> None:
 
 
 async def count_of_all(api: Api) -> list[str]:
-    tables = ("workspaces", "users", "memberships", "virtual_keys", "management_keys", "user_variables", "provider_objects", "audit_log")
+    tables = (
+        "workspaces", "plans", "price_overrides", "users", "memberships", "virtual_keys", "management_keys", "user_variables",
+        "provider_objects", "audit_log",
+    )  # fmt: skip
     return [
         str(sorted(map(tuple, await api.deployment.pool.fetch(f"SELECT {table}::text FROM {table}"))))
         for table in tables
     ]
 
 
-OF_A_TENANT = [name for name in NAMES if "{" in name and "llms" not in name and "prov" not in name]
+OF_A_TENANT = [name for name in NAMES if "{" in name and name.split("/")[1] not in ("llms", "prices", "providers")]
 
 
 async def test_another_tenants_things_are_not_there(api: Api, acme: Tenant, rival: Tenant) -> None:
@@ -194,7 +230,7 @@ async def test_lists_and_sums_hold_ones_own_only(api: Api, acme: Tenant, rival: 
         shown = str((await api.get(filled(path, acme), key=acme.owner)).json)
         for foreign in ("rival", rival.ws, rival.user_id, rival.key_id, rival.mk, rival.uv):
             assert foreign not in shown, path
-        if "{" in path or path in ("/workspaces", "/llms", "/providers"):
+        if "{" in path or path in ("/workspaces", "/llms", "/providers", "/prices"):
             continue
         mark = "&" if "summary" in path else "?"
         asked = await api.get(filled(path, acme) + f"{mark}workspace_id={rival.ws}", key=acme.owner)

@@ -68,7 +68,7 @@ async def test_a_usage_event_says_who_what_and_how_much(api: Api, acme: Tenant, 
         "charge_usd": "0.000009",
     }  # fmt: skip
     detail = await api.ok("GET", f"/usage/events/{shown['id']}", key=acme.owner)
-    assert detail == shown | {"raw_usage": '{"prompt_tokens":100}'}
+    assert detail == shown | {"raw_usage": '{"prompt_tokens":100}', "prices": [], "corrections": []}
 
 
 async def test_a_line_without_a_price(api: Api, acme: Tenant, settle: Settle) -> None:

@@ -54,3 +54,17 @@ async def test_bad_changes(api: Api, acme: Tenant) -> None:
 
 async def test_a_bound_key_sees_its_own(api: Api, acme: Tenant, rival: Tenant) -> None:
     assert [ws["name"] for ws in (await api.ok("GET", "/workspaces", key=acme.owner))["data"]] == ["acme"]
+
+
+async def test_what_becomes_of_answers_that_a_client_leaves(api: Api, acme: Tenant) -> None:
+    path = f"/workspaces/{acme.ws}"
+    assert (await api.ok("GET", path))["client_leaves"] == "auto"
+    made = await api.ok("POST", "/workspaces", {"name": "blue", "client_leaves": "cancel"})
+    assert made["client_leaves"] == "cancel"
+    await api.ok("PATCH", path, {"client_leaves": "drain"}, key=acme.owner)
+    assert (await api.deployment.resolver.resolve_now(acme.secret)).client_leaves == "drain"
+    # Who pays nothing for what it leaves is the operator's choice, not the tenant's.
+    answer = await api.call("PATCH", path, {"client_leaves": "void"}, key=acme.owner)
+    assert (answer.status, answer.param) == (403, "client_leaves")
+    assert (await api.ok("PATCH", path, {"client_leaves": "void"}))["client_leaves"] == "void"
+    assert (await api.call("PATCH", path, {"client_leaves": "later"})).status == 400

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from uuid import UUID
+
 import pytest
 
-from proxy.catalog.route import Llm
+from pricing.price import PriceVersion, Unpriced
+from proxy.catalog.route import Llm, Provider, Route
 from proxy.catalog.snapshot import Catalog
 from proxy.wire.ids import NIL
 
@@ -38,3 +42,19 @@ def test_nothing_is_near(name: str) -> None:
 def test_a_restricted_key_is_told_only_of_its_own_llms() -> None:
     assert CATALOG.near("gpt-4o-mni", among={"gpt-4o"}) == ["gpt-4o"]
     assert CATALOG.near("gpt-4o-mni", among=set()) == []
+
+
+def test_the_price_of_a_model_is_that_of_any_route_to_it() -> None:
+    change = datetime(2026, 2, 1, tzinfo=UTC)
+    old = PriceVersion(UUID(int=1), datetime(2026, 1, 1, tzinfo=UTC), change, "test", ())
+    new = PriceVersion(UUID(int=2), change, None, "test", ())
+    provider = Provider(NIL, "openai", "openai", "https://openai")
+    routes = {"none": (), "one": (new, old), "none-again": ()}
+    catalog = Catalog(1, {
+        name: Llm(NIL, name, None, None, (Route(NIL, provider, "gpt-image-1", prices),), 0) for name, prices in routes.items()
+    })  # fmt: skip
+    assert catalog.price_of("openai", "gpt-image-1", change) is new
+    assert catalog.price_of("openai", "gpt-image-1", datetime(2026, 1, 31, tzinfo=UTC)) is old
+    assert catalog.price_of("openai", "gpt-image-1", datetime(2025, 1, 1, tzinfo=UTC)) == Unpriced("no price is known for gpt-image-1")
+    assert isinstance(catalog.price_of("openai", "one", change), Unpriced)
+    assert isinstance(catalog.price_of("azure", "gpt-image-1", change), Unpriced)

@@ -228,3 +228,20 @@ async def test_an_empty_file_is_an_empty_catalog(pool: Pool) -> None:
     assert await synced(pool, CatalogPlan((), ()))
     async with pool.acquire() as conn:
         assert (await store.load(conn)).llms == {}
+
+
+async def test_an_llm_may_refuse_while_it_has_no_price(pool: Pool) -> None:
+    await synced(pool, PLAN)
+    strict = CatalogPlan(PLAN.providers, (replace(MINI, unpriced="reject"), OWN))
+    assert await synced(pool, strict)
+    assert not await synced(pool, strict)
+    async with pool.acquire() as conn:
+        llms = (await store.load(conn)).llms
+    assert {name: llm.unpriced for name, llm in llms.items()} == {"gpt-4o-mini": "reject", "own": "allow"}
+
+
+async def test_config_takes_over_even_at_the_books_price(pool: Pool) -> None:
+    """Otherwise a custom price could be put over what the file names."""
+    await synced(pool, with_price(None), lambda provider, model: (DatedPrice(DAWN, None, "b 1", "", read_price({"input": "1"})),))
+    assert await synced(pool, with_price({"input": "1.0"}))
+    assert await pool.fetch("SELECT origin FROM price_versions ORDER BY effective_from") == [("book",), ("config",)]

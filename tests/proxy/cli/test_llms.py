@@ -53,7 +53,7 @@ async def test_other_tiers_on_demand(cli: Cli, pool: Any) -> None:
         " SELECT gen_random_uuid(), id, 'input', 'flex', 500000 FROM price_versions"
     )
     ran = await cli("llms", "show", "synapscale/echo")
-    assert "flex" not in ran.out and "1 more for other service tiers" in ran.err
+    assert "flex" not in ran.out and "1 more for batches and other service tiers" in ran.err
     assert "\tinput\tflex\t\t0.50\t" in (await cli("llms", "show", "synapscale/echo", "--tiers")).out
 
 

@@ -31,9 +31,9 @@ COMMANDS = dict(commands())
 
 def test_the_commands_of_the_issue_are_there() -> None:
     assert {path[0] for path in COMMANDS} == {
-        "serve", "gateway", "worker", "migrate", "status", "doctor", "chat", "keys", "variables", "workspaces", "users",
+        "serve", "gateway", "worker", "migrate", "status", "doctor", "chat", "prices", "keys", "variables", "workspaces", "users",
         "requests", "usage", "completion", "snippet", "run", "config", "providers", "llms", "models", "management-keys",
-        "roles", "master-key", "backup", "restore",
+        "roles", "master-key", "backup", "restore", "alerts", "billing", "rerate", "export", "verify",
     }
     assert {("requests", verb) for verb in ("list", "show", "tail")} <= set(COMMANDS)
     of_keys = ("create", "list", "show", "block", "unblock", "rotate", "delete")

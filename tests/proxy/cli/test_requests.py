@@ -68,9 +68,11 @@ async def test_unknown_price_is_not_shown_as_zero(cli: Cli, write: Write) -> Non
 
 async def test_own_key_is_charged_nothing_also_without_a_price(cli: Cli, write: Write) -> None:
     nothing = {"list_pusd": 0, "charge_pusd": 0, "line_list_pusd": [0, 0], "line_charge_pusd": [0, 0]}
-    event = await write(pricing="unpriced", key_source="user", provider_account="own", **nothing)
+    event = await write(pricing="unpriced", key_source="user", provider_account="own", charge_kind="none", charge_bps=0,
+                        charge_reason="own_key", **nothing)
     shown = (await cli("requests", "show", to_wire("att", event))).out
     assert "input\t12\tno price\t0.00" in shown and "CHARGE USD\t0.00" in shown
+    assert "CHARGED\tnothing (own_key)" in shown
 
 
 async def test_only_unpriced_ones(cli: Cli, write: Write) -> None:

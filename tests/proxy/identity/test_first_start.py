@@ -83,7 +83,8 @@ async def test_a_blocked_environment_key_stays_blocked(deployment: Deployment) -
         await manager(deployment, "the-operators-own-literal")
 
 
-@pytest.mark.parametrize("literal", ["", "short", "with space 123456", mint(), "ünïcode-0123456789"])
+@pytest.mark.parametrize("literal", ["", "short", "with space 123456", mint(), "ünïcode-0123456789"],
+                         ids=["nothing", "short", "a blank", "a virtual key", "accents"])
 async def test_a_literal_that_cannot_be_a_key_stops_the_start(deployment: Deployment, literal: str) -> None:
     with pytest.raises(ValueError, match="SYNAPSCALE_ADMIN_KEY"):
         await start(deployment, literal)

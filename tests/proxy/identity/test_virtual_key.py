@@ -50,6 +50,7 @@ def test_other(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["sk-syn-", "sk-syn-abc", mint()[:-1], mint() + "a", mint()[:-1] + "\n", mint() + "\n", "sk-syn-" + "é" * 46],
+    ids=["nothing", "three", "one less", "one more", "newline for the last", "newline after it", "accents"],
 )
 def test_malformed(text: str) -> None:
     assert check(text) is KeyShape.VIRTUAL_MALFORMED

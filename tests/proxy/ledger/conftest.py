@@ -13,6 +13,7 @@ import pytest
 from proxy.holds.keys import usage_key
 from proxy.ledger.stream import UsageStream
 from proxy.ledger.writer import LedgerWriter, Wrote
+from proxy.settlement.charge import charges
 from proxy.settlement.usage_event import UsageEvent, encode
 from proxy.storage.postgres import Pool
 from proxy.storage.redis import Redis, open_redis
@@ -48,8 +49,8 @@ def build_event(**changes: Any) -> UsageEvent:
         "quantities": [10, 5],
         "price_item_ids": [None, None],
         "line_list_pusd": [30, 35],
-        "line_charge_pusd": [30, 35],
     } | changes
+    values.setdefault("line_charge_pusd", charges(values.get("charge_bps", 10_000), values["line_list_pusd"]))
     values.setdefault("list_pusd", sum(values["line_list_pusd"]))
     values.setdefault("charge_pusd", sum(values["line_charge_pusd"]))
     return UsageEvent(**values)
@@ -66,11 +67,12 @@ def build_abandoned(event: UsageEvent, **changes: Any) -> UsageEvent:
         "quantities": [8],
         "price_item_ids": [None],
         "line_list_pusd": [24],
-        "line_charge_pusd": [24],
         "list_pusd": 24,
-        "charge_pusd": 24,
-    }
-    return UsageEvent(**(values | changes))
+    } | changes
+    if "line_charge_pusd" not in changes:
+        values["line_charge_pusd"] = charges(values["charge_bps"], values["line_list_pusd"])
+        values["charge_pusd"] = sum(values["line_charge_pusd"])
+    return UsageEvent(**values)
 
 
 class Recorder:
@@ -152,10 +154,12 @@ class Ledger:
             assert await self._rollup(table, part) == _recount(events, part)
         owed: Counter[UUID] = Counter()
         for row in events:
-            if row["provider_account"] == "ours" and row["pricing"] == "priced":
+            if row["charge_kind"] != "none" and row["pricing"] == "priced":
                 owed[row["attempt_id"]] += row["charge_pusd"]
         billed: Counter[UUID] = Counter()
         for row in await self.rows("billing_events"):
+            if row["kind"] == "credit":
+                continue
             billed[row["attempt_id"]] += row["amount_pusd"]
         assert +billed == +owed
         assert all(amount >= 0 for amount in billed.values())

@@ -77,7 +77,7 @@ async def test_abandoned_and_final_end_as_the_final_row(ledger, event, abandoned
 
 
 async def test_a_correction_names_its_entry_and_happens_once(ledger, event, abandoned):
-    final = event(line_charge_pusd=[1, 2])
+    final = event(line_list_pusd=[1, 2])
     await ledger.add(abandoned(final))
     await ledger.settle()
     for _ in range(3):

@@ -24,7 +24,7 @@ def test_a_whole_response() -> None:
     meter = WholeBody(reader_for("responses", "openai"))
     usage, raw = meter.read(json.dumps(RESPONSE).encode())
     assert usage is not None
-    assert usage.units == {"input": 3, "output": 4, "web_searches": 2, "images": 1}
+    assert usage.units == {"input": 3, "output": 4, "web_searches": 2, "images/1024x1024": 1}
     assert json.loads(raw or "") == {"usage": RESPONSE["usage"], "tool_usage": RESPONSE["tool_usage"]}
     assert (meter.pending, meter.error_seen, [image.size for image in meter.images]) == (False, False, ["1024x1024"])
 

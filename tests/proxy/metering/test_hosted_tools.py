@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing.units import UNITS
-from proxy.metering.hosted_tools import HostedTools, Item
+from proxy.metering.hosted_tools import HostedTools, Item, images_unit
 from proxy.metering.reading import ImagesMade
 
 junk = st.recursive(
@@ -24,9 +25,10 @@ def test_any_items_are_counted_in_known_units(items: list[tuple[object, dict[str
     tools = HostedTools()
     for kind, fields in items:
         tools.see(msgspec.convert({"type": kind, **fields}, Item))
-    assert tools.units().keys() <= UNITS.keys()
+    assert {unit.partition("/")[0] for unit in tools.units()} <= UNITS.keys()
     assert all(0 < count <= len(items) for count in tools.units().values())
-    assert sum(image.made for image in tools.images()) == tools.units().get("images", 0)
+    images = [count for unit, count in tools.units(size="1x1", quality="low").items() if unit.startswith("images")]
+    assert sum(image.made for image in tools.images()) == sum(images)
 
 
 def test_sessions_are_containers_not_calls() -> None:
@@ -43,5 +45,30 @@ def test_images_by_size_and_quality() -> None:
     assert set(tools.images()) == {
         ImagesMade("1024x1024", "high", 2),
         ImagesMade("1024x1024", "low", 1),
-        ImagesMade("", "x" * 32, 1),
+        ImagesMade("", "", 1),
     }
+    assert tools.units() == {"images/1024x1024/high": 2, "images/1024x1024/low": 1, "images": 1}
+    assert tools.units(size="1536x1024", quality="medium") == {
+        "images/1024x1024/high": 2,
+        "images/1024x1024/low": 1,
+        "images/1536x1024/medium": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("size", "quality", "unit"),
+    [
+        ("1024x1024", "high", "images/1024x1024/high"),
+        ("1024X1024", "HD", "images/1024x1024/hd"),
+        ("1024x1024", None, "images/1024x1024"),
+        ("1024x1024", "auto", "images/1024x1024"),
+        ("auto", "high", "images"),
+        (None, None, "images"),
+        ("a/b", "high", "images"),
+        ("1024x1024", "x" * 33, "images/1024x1024"),
+        ("1024x1024", "low\n", "images/1024x1024"),
+        (5, ["high"], "images"),
+    ],
+)
+def test_an_image_is_named_by_what_is_known_of_it(size: object, quality: object, unit: str) -> None:
+    assert images_unit(size, quality) == unit

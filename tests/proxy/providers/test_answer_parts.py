@@ -5,7 +5,8 @@ import json
 import pytest
 from msgspec import Raw
 
-from proxy.providers.answer_parts import ABSENT, MAX_RAW_USAGE, as_text, object_in, says_error, tier_of
+from proxy.providers.answer_parts import ABSENT, MAX_RAW_USAGE, as_text, hides_error, object_in, says_error, tier_of
+from proxy.providers.readers import reader_for
 
 
 @pytest.mark.parametrize("error", [b'{"message":"m"}', b'"text"', b"true", b"5", b'{ "a":1}'])
@@ -27,6 +28,41 @@ def test_objects_and_types_named_error(word: bytes) -> None:
 @pytest.mark.parametrize("word", [b'"errors"', b'"\\\\error"', b"[]", b'"', b'"\\u00"'])
 def test_other_words(word: bytes) -> None:
     assert not says_error(ABSENT, Raw(word), Raw(word))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"error":{"message":"m"},"error":null}',
+        b'{"error":{"message":"m"},"choices":[],"error":{}}',
+        b'{"error":"m","error":false,"error":null}',
+        b'{"\\u0065rror":{"message":"m"},"error":null}',
+        b'{"e\\u0072ror":"m","err\\u006Fr":null}',
+        b'{"type":"response.failed","response":{"error":{"message":"m"},"error":null}}',
+    ],
+)
+def test_an_error_before_one_that_says_nothing(data: bytes) -> None:
+    """Most clients take the last of equal names, some the first."""
+    assert hides_error(data)
+    for surface in ("chat", "responses", "embeddings", "moderations", "images", "transcriptions", "ocr"):
+        if b'"response":' not in data or surface == "responses":
+            assert reader_for(surface, "openai").read(data).error
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"error":null,"error":null}',
+        b'{"error":null,"output":[{"error":{"message":"of a tool"}}]}',
+        b'{"choices":[{"error":{"a":1},"error":null}]}',
+        b'{"text":"error","a":"error"}',
+        b'{"error":{"message":"m"},"error":nul',
+        b'["error","error"]',
+        b"[" * 9000 + b'"error","error"',
+    ],
+)
+def test_no_hidden_error(data: bytes) -> None:
+    assert not hides_error(data)
 
 
 @pytest.mark.parametrize(

@@ -37,5 +37,6 @@ def test_every_named_reader_is_there() -> None:
         "xai",
         "gemini_openai",
         "together",
+        "perplexity",
     }
     assert set(DIALECTS) == {"openai"}

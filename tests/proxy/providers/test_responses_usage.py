@@ -83,7 +83,7 @@ def test_anything_is_read_or_counted_as_unreadable(reader: str, answer: dict[str
         reading = reader_for(surface, reader).read(json.dumps(answer).encode())
         if reading.usage is not None:
             assert all(type(n) is int and n >= 0 for n in reading.usage.units.values())
-            assert reading.usage.units.keys() <= UNITS.keys()
+            assert {unit.partition("/")[0] for unit in reading.usage.units} <= UNITS.keys()
 
 
 @given(st.sampled_from(["responses", "embeddings", "moderations"]), st.binary(max_size=60))
@@ -187,8 +187,13 @@ def test_items_are_counted_where_the_provider_does_not_count() -> None:
         "web_searches": 2,
         "file_searches": 1,
         "code_sessions": 2,
-        "images": 3,
+        "images/1024x1024/high": 2,
+        "images": 1,
     }
+    wanted = [{"type": "image_generation", "size": "1536x1024", "quality": "low"}]
+    found = units(output=ITEMS, tools=wanted)
+    assert (found["images/1024x1024/high"], found["images/1536x1024/low"]) == (2, 1)
+    assert "images" not in found
     assert read(output=ITEMS).images == (ImagesMade("", "", 1), ImagesMade("1024x1024", "high", 2))
 
 
@@ -214,13 +219,19 @@ def test_tokens_of_the_image_model_are_apart() -> None:
     tools = [{"type": "web_search"}, {"type": "image_generation", "model": "gpt-image-1"}]
     reading = read(output=ITEMS[10:11], tool_usage={"image_gen": told}, tools=tools)
     assert reading.usage is not None
-    # Not among the response's own tokens, which have another price; but not for nothing either.
-    assert reading.usage.units == {"input": 30, "output": 9, "images": 1}
-    assert reading.parts == (Part("gpt-image-1", {"input": 40, "input_image": 60, "output_image": 1056}),)
-    assert units(tool_usage={"image_gen": told})["images"] == 1
+    # Not among the response's own tokens, which have another price; and no image is paid for by the piece as well.
+    assert reading.usage.units == {"input": 30, "output": 9}
+    assert reading.usage.parts == (Part("gpt-image-1", {"input": 40, "input_image": 60, "output_image": 1056}),)
+    unnamed = read(tool_usage={"image_gen": told}).usage
+    assert unnamed is not None
+    assert unnamed.parts == (Part(None, {"input": 40, "input_image": 60, "output_image": 1056}),)
+    assert not unnamed.inconsistent
+    torn = read(tool_usage={"image_gen": told | {"total_tokens": 7}}).usage
+    assert torn is not None
+    assert torn.inconsistent
     zeros = {name: 0 if isinstance(value, int) else value for name, value in told.items()}
     assert read(tool_usage={"image_gen": zeros}).parts == ()
-    assert "images" not in units(tool_usage={"image_gen": zeros})
+    assert units(output=ITEMS[10:11], tool_usage={"image_gen": zeros})["images/1024x1024/high"] == 1
 
 
 def test_xai_counts_its_tools_inside_usage() -> None:
@@ -244,3 +255,17 @@ def test_cache_writes_by_their_lifetime() -> None:
     assert found == {"input": 10, "cache_read": 0, "cache_write_12h": 8, "cache_write_30m": 12, "output": 9}
     told = USAGE | {"input_tokens_details": {"cache_write_tokens": 20}}
     assert units(usage=told, reader="openrouter") == {"input": 10, "cache_write_5m": 20, "output": 9}
+
+
+def test_perplexity_names_its_cache_and_its_tools_in_its_own_way() -> None:
+    inside = {"cache_read_input_tokens": 12, "cache_creation_input_tokens": 8}
+    called = {"search_web": {"invocation": 3}, "fetch_url": {"invocation": 2}}
+    told = USAGE | {"input_tokens_details": inside, "tool_calls_details": called}
+    assert units(usage=told, reader="perplexity") == {
+        "input": 10,
+        "cache_read": 12,
+        "cache_write_5m": 8,
+        "output": 9,
+        "web_searches": 3,
+    }
+    assert units(usage=USAGE, reader="perplexity") == {"input": 30, "output": 9}

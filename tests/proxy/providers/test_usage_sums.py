@@ -296,6 +296,52 @@ CASES: list[tuple[str, dict[str, Any], dict[str, int], int | None, bool]] = [
     ("openai", {"prompt_tokens": 5, "total_tokens": 9}, {"input": 5, "output": 4}, None, False),
     ("openai", {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 9}, {"input": 5, "output": 3}, None, True),
     ("openai", {"prompt_tokens": -5, "completion_tokens": 3}, {"input": 0, "output": 3}, None, True),
+    # A boolean is no count, and what the total tells is not certain.
+    ("openai", {"prompt_tokens": True, "completion_tokens": 3, "total_tokens": 9}, {"input": 6, "output": 3}, None, True),
+    (
+        "openai",
+        {"prompt_tokens": 5, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": True}},
+        {"input": 5, "output": 3},
+        None,
+        True,
+    ),
+    # Perplexity: reasoning and the tokens of cited sources are outside.
+    (
+        "perplexity",
+        {
+            "prompt_tokens": 33,
+            "completion_tokens": 7163,
+            "total_tokens": 7196,
+            "citation_tokens": 20016,
+            "num_search_queries": 18,
+            "reasoning_tokens": 73997,
+        },
+        {"input": 33, "output": 101176, "web_searches": 18},
+        73997,
+        False,
+    ),
+    (
+        "perplexity",
+        {
+            "prompt_tokens": 8,
+            "completion_tokens": 40,
+            "total_tokens": 48,
+            "search_context_size": "low",
+            "num_search_queries": 2,
+            "cost": {"input_tokens_cost": 8e-06, "output_tokens_cost": 4e-05, "request_cost": 0.005, "total_cost": 0.005048},
+        },
+        {"input": 8, "output": 40},
+        None,
+        False,
+    ),
+    (
+        "perplexity",
+        {"prompt_tokens": 1, "completion_tokens": 2, "reasoning_tokens": 4, "total_tokens": 7},
+        {"input": 1, "output": 6},
+        4,
+        False,
+    ),
+    ("perplexity", {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 9}, {"input": 1, "output": 2}, None, True),
     ("openai", {"prompt_tokens": 5.0, "completion_tokens": 3}, {"input": 5, "output": 3}, None, False),
 ]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from proxy.identity.principal import ClientLeaves
 from proxy.outbound.origin import split_base_url
 from proxy.outbound.pool import Pool
 from proxy.outbound.request import target
@@ -19,6 +20,7 @@ from proxy.outbound.ticker import Ticker
 from proxy.outbound.tls import client_context
 from proxy.relay.client_channel import ClientChannel
 from proxy.relay.echo import Echo
+from proxy.relay.leaving import Drains
 from proxy.relay.pump import Begin, Pump, PumpPolicy, StartCall
 from proxy.relay.stream_end import (
     Answered,
@@ -57,17 +59,20 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass
 class FrameMeter:
-    """The least that a meter does: whole frames, [DONE] and the rest held."""
+    """The least that a meter does: whole frames, [DONE] and the rest held. A frame that says `usage` reports it."""
 
     counting: bool = False
     frames: int = 0
     rest: bytes = b""
     held: bytes = b""
     done: bool = False
+    reported: bool = False
+    hides: bool = False
     fed: list[bytes] = field(default_factory=list)
 
     def feed(self, chunk: bytes) -> tuple[bytes, bool]:
         self.fed.append(chunk)
+        self.reported = self.reported or b"usage" in chunk
         self.rest += chunk
         end = self.rest.rfind(b"\n\n") + 2
         block, self.rest = (self.rest[:end], self.rest[end:]) if end > 1 else (b"", self.rest)
@@ -105,22 +110,25 @@ class Stage:
         self.call = self.outbound.call(origin, request, sink, connect_timeout_s=5, idle_timeout_s=60)
         return self.call
 
-    def run(self, policy: PumpPolicy | None = None, *, stream: bool = True) -> asyncio.Task[StreamEnd]:
+    def run(
+        self, policy: PumpPolicy | None = None, *, stream: bool = True, leaves: ClientLeaves = "auto"
+    ) -> asyncio.Task[StreamEnd]:
         channel: ClientChannel = self.client.channel
         work = pump(
-            self.start, channel, self.meter, policy or PumpPolicy(), begin=begin, stream=stream, ticker=self.ticker
-        )
+            self.start, channel, self.meter, policy or PumpPolicy(), begin=begin, stream=stream, ticker=self.ticker,
+            leaves=leaves,
+        )  # fmt: skip
         return asyncio.ensure_future(work)
 
 
 async def pump(
     start: StartCall, channel: ClientChannel, meter: FrameMeter, policy: PumpPolicy, *, begin: Begin, stream: bool,
-    ticker: Ticker,
+    ticker: Ticker, leaves: ClientLeaves = "auto",
 ) -> StreamEnd:  # fmt: skip
     """One attempt, for who waits; cancelled, it ends the upstream's call."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[StreamEnd] = loop.create_future()
-    running = Pump(channel, lambda: meter, policy, begin, stream, ticker, loop, ended.set_result)
+    running = Pump(channel, lambda: meter, policy, begin, stream, ticker, loop, ended.set_result, leaves)
     running.start(start)
     try:
         return await ended
@@ -416,6 +424,140 @@ async def test_draining_is_bounded_in_time(stage: Stage, drain_s: float) -> None
     assert isinstance(end, ClientLeft) and end.drained is Drained.CUT
     await stage.upstream.requests[0].left.wait()
     assert stage.outbound.state() == (0, 0, 0, 0)
+
+
+USAGE = b'data: {"usage":{}}\n\n'
+
+
+async def left_after(stage: Stage, *frames: bytes, leaves: ClientLeaves, hides: bool = False) -> ClientLeft:
+    """The client leaves once it has these frames; more would follow, to [DONE]."""
+    stage.meter.hides = hides
+    gone = asyncio.Event()
+    stage.upstream.expect(chunked(frames, tail=[Hold(gone), *(Send(chunk(frame)) for frame in (USAGE, DONE)), Send(LAST_CHUNK)]))
+    running = stage.run(leaves=leaves)
+    await stage.client.read()
+    stage.client.leave()
+    await until(lambda: stage.client.channel.gone)
+    gone.set()
+    end = await running
+    assert isinstance(end, ClientLeft)
+    return end
+
+
+@pytest.mark.parametrize("leaves, hides, reported, drained", [
+    ("auto", False, True, Drained.CUT),  # nothing is left to learn
+    ("auto", True, True, Drained.ENDED),
+    ("auto", False, False, Drained.ENDED),
+    ("drain", False, True, Drained.ENDED),
+    ("cancel", True, False, Drained.CUT),
+    ("void", True, False, Drained.CUT),
+])  # fmt: skip
+async def test_what_becomes_of_a_stream_whose_client_left(
+    stage: Stage, leaves: ClientLeaves, hides: bool, reported: bool, drained: Drained
+) -> None:
+    frames = [USAGE, *FRAMES] if reported else FRAMES
+    end = await left_after(stage, *frames, leaves=leaves, hides=hides)
+    assert end.drained is drained and stage.meter.done == (drained is Drained.ENDED)
+    if drained is Drained.CUT:
+        await stage.upstream.requests[0].left.wait()
+
+
+@pytest.mark.parametrize("leaves, drained", [
+    ("auto", Drained.ENDED), ("drain", Drained.ENDED), ("cancel", Drained.CUT), ("void", Drained.CUT),
+])  # fmt: skip
+async def test_what_becomes_of_a_body_whose_client_left(stage: Stage, leaves: ClientLeaves, drained: Drained) -> None:
+    answer = asyncio.Event()
+    stage.upstream.expect(Script([Hold(answer), *whole(b'{"usage":1}').steps]))
+    running = stage.run(stream=False, leaves=leaves)
+    await until(lambda: len(stage.upstream.requests) == 1)
+    stage.client.leave()
+    await until(lambda: stage.client.channel.gone)
+    answer.set()
+    end = await running
+    assert isinstance(end, ClientLeft) and end.drained is drained
+    assert end.body == (b'{"usage":1}' if drained is Drained.ENDED else None)
+
+
+@pytest.mark.parametrize("hides, most", [(False, 25), (True, 55)])
+async def test_a_model_that_thinks_unseen_is_waited_for_longer(stage: Stage, hides: bool, most: int) -> None:
+    stage.meter.hides = hides
+    stage.upstream.expect(chunked(FRAMES * 100, gap_s=0.0005, tail=[Silence()]))
+    running = stage.run(PumpPolicy(drain_frames=10, hidden_times=4))
+    await stage.client.read()
+    stage.client.leave()
+    end = await running
+    assert isinstance(end, ClientLeft) and end.drained is Drained.CUT
+    assert most - 15 <= stage.meter.frames <= most
+
+
+async def test_and_longer_in_time(stage: Stage) -> None:
+    stage.ticker = ticker = HandTicker()
+    stage.meter.hides = True
+    stage.upstream.expect(chunked(FRAMES, tail=[Silence()]))
+    running = stage.run(PumpPolicy(drain_s=15, hidden_times=4))
+    await stage.client.read()
+    stage.client.leave()
+    await until(lambda: stage.client.channel.gone)
+    ticker.now = asyncio.get_running_loop().time()
+    for seconds in (16, 43):
+        ticker.advance(seconds)
+        await asyncio.sleep(0)
+        assert not running.done()
+    ticker.advance(2)
+    end = await running
+    assert isinstance(end, ClientLeft) and end.drained is Drained.CUT
+
+
+async def test_drains_are_bounded_in_number(stage: Stage) -> None:
+    policy = PumpPolicy(drains=Drains(1))
+    go_on = asyncio.Event()
+    stage.upstream.always(chunked(FRAMES, tail=[Hold(go_on), Send(chunk(DONE) + LAST_CHUNK)]))
+    first = stage.run(policy)
+    await stage.client.read()
+    stage.client.leave()
+    await until(lambda: policy.drains.under_way == 1)
+    other = replace(stage, client=await Client.connect(), meter=FrameMeter())
+    running = other.run(policy)
+    await other.client.read()
+    other.client.leave()
+    end = await running
+    assert isinstance(end, ClientLeft) and end.drained is Drained.CUT
+    assert policy.drains.under_way == 1 and not first.done()
+    go_on.set()
+    end = await first
+    assert isinstance(end, ClientLeft) and end.drained is Drained.ENDED
+    assert policy.drains.under_way == 0
+    await other.client.stop()
+
+
+async def test_a_cancelled_drain_leaves_its_place(stage: Stage) -> None:
+    policy = PumpPolicy()
+    stage.upstream.expect(chunked(FRAMES, tail=[Silence()]))
+    running = stage.run(policy)
+    await stage.client.read()
+    stage.client.leave()
+    await until(lambda: policy.drains.under_way == 1)
+    running.cancel()
+    await asyncio.wait([running])
+    assert policy.drains.under_way == 0 and stage.outbound.state() == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 0.03])
+async def test_usage_behind_done_is_read_however_it_is_cut(stage: Stage, gap_s: float) -> None:
+    stage.upstream.expect(chunked([*FRAMES, DONE, USAGE], gap_s=gap_s))
+    end = await stage.run()
+    assert isinstance(end, Finished) and stage.meter.reported
+    end.release()
+    assert await stage.client.read_all() == b"".join([*FRAMES, DONE, USAGE])
+
+
+@pytest.mark.parametrize("way", [Silence(), Close(), Reset()], ids=repr)
+async def test_usage_that_does_not_come_behind_done_is_not_waited_for(stage: Stage, way: Silence | Close | Reset) -> None:
+    stage.upstream.expect(chunked([*FRAMES, DONE], tail=[Wait(0.02), way]))
+    end = await stage.run(PumpPolicy(late_usage_s=0.1))
+    assert isinstance(end, Finished)
+    end.release()
+    assert await stage.client.read_all() == b"".join([*FRAMES, DONE])
 
 
 async def test_the_provider_breaks_while_draining(stage: Stage) -> None:

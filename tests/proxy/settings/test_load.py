@@ -301,3 +301,17 @@ def test_settings_cannot_be_changed(yaml: Yaml) -> None:
     settings = yaml.load("")
     with pytest.raises(ValueError, match="frozen"):
         settings.server.port = 1  # type: ignore[misc]
+
+
+def test_price_with_a_batch_hours_and_variants(yaml: Yaml) -> None:
+    price = ('      {input: "2", batch: {input: "1"}, hours: {"16:30-00:30": {input: "1.5"}}, images: {"1024x1024/high": "0.167", '
+             'any: "0.04"}}\n')  # fmt: skip
+    assert yaml.load(llm_with_price(price)).llms[0].price is not None
+    for wrong, where in [
+        (price.replace('"0.04"', "0.04"), "images.any: a price is text"),
+        (price.replace('{input: "1"}', "{input: 1}"), "batch.input: a price is text"),
+        (price.replace('"1.5"', "1.5"), "hours.16:30-00:30.input: a price is text"),
+        (price.replace("batch: {input", "batch: {inptu"), "'inptu' is no unit"),
+    ]:
+        (found,) = yaml.problems(llm_with_price(wrong))
+        assert where in found, found

@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[3]
 KINDS: dict[type[MetricWrapperBase], str] = {Counter: "counter", Gauge: "gauge", Histogram: "histogram"}
 # Each has few values that no client and no tenant chooses.
 LABELS = {
-    "code", "direction", "outcome", "provider", "result", "role", "shard", "state", "status", "store", "surface", "what",
+    "code", "direction", "kind", "outcome", "provider", "result", "role", "shard", "state", "status", "store", "surface", "what",
     "where", "why",
 }
 

@@ -1,0 +1,3 @@
+from tests.upstream.plugin import upstream
+
+__all__ = ["upstream"]
