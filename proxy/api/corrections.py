@@ -106,8 +106,9 @@ async def price_again(call: Call, db: Connection, body: NewRerate) -> Change:
 async def refund(call: Call, db: Connection, body: NewRefund) -> Change:
     amount_pusd = None if body.amount_usd is None else parse_usd(body.amount_usd)
     entry = await giving_back.refund(
-        db, body.attempt_id, amount_pusd, _author(call, body.reason), new_id=call.context.new_id
-    )
+        db, body.attempt_id, amount_pusd, _author(call, body.reason), now=call.context.clock.now(),
+        new_id=call.context.new_id,
+    )  # fmt: skip
     return await _given(db, entry)
 
 

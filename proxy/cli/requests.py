@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from proxy.cli.asking import asking
+from proxy.cli.basis_points import percent
 from proxy.cli.client import Api, segment
 from proxy.cli.fault import Fault
 from proxy.cli.names import workspace_column, workspace_id
@@ -56,6 +57,7 @@ LINES = (
     Column("PRICE USD", lambda row: price_of(row), right=True), Column("PRICE OF", lambda row: price_source(row), spare=1),
 )
 NO_PRICE = "no price"
+ALWAYS = "1970-01-01"  # the beginning of prices without one
 SEEN = 5_000  # ids that `tail` remembers
 
 
@@ -94,7 +96,7 @@ def charged(row: Row) -> str:
     kind, bps = row.get("charge_kind"), int(row.get("charge_bps", 0))
     if kind == "none":
         return f"nothing ({row.get('charge_reason')})"
-    return f"{'fee on an own key' if kind == 'platform_fee' else 'usage'}, {bps / 100:g} % of list"
+    return f"{'fee on an own key' if kind == 'platform_fee' else 'usage'}, {percent(bps)} of list"
 
 
 def price_of(line: Row) -> str:
@@ -107,8 +109,12 @@ def price_of(line: Row) -> str:
 
 
 def price_source(line: Row) -> str:
+    """Whose price, since when, who says so."""
     price = line.get("price")
-    return f"{price['upstream_model']} since {str(price['effective_from'])[:10]}, {price['source']}" if price else ""
+    if not price:
+        return ""
+    since = str(price["effective_from"])[:10]
+    return f"{price['upstream_model']}{'' if since == ALWAYS else f' since {since}'}, {price['source']}"
 
 
 def with_prices(row: Row, lines: list[Row]) -> list[Row]:

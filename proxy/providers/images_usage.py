@@ -53,7 +53,8 @@ class ImagesUsageReader:
         raw = bytes(answer.usage)
         if raw in NULLS:
             made = _count(answer.data)
-            return Reading(Usage({images_unit(answer.size, answer.quality): made}) if made else None, error=error or hides_error(data))
+            usage = Usage({images_unit(answer.size, answer.quality): made}) if made else None
+            return Reading(usage, error=error or hides_error(data))
         told = object_in(raw)
         counts = Counts(told or {})
         usage = None

@@ -4,7 +4,8 @@
 |---|---|
 | usage_info.pages_processed | pages; pages_annotated where the answer has annotations, which are dearer and bill a page once |
 
-Source: mistralai 3.7, models/ocrusageinfo.py, ocrresponse.py (document_annotation, pages[].images[].image_annotation).
+Source: mistralai 3.7, client/models/ocrusageinfo.py, ocrresponse.py, ocrimageobject.py; that annotated pages replace
+plain ones: genai-prices 0.2.3, "ocr_annotated".
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
 | prompt_eval_count | input |
 | eval_count | output |
 
-Source: ollama 0.6 (Python), BaseGenerateResponse. They stand at the top of the last object, the one with `done: true`. A prompt
-that was read from the server's cache may have no count: missing, and not zero.
+Source: ollama 0.6.3 (Python), _types.py, BaseGenerateResponse. They stand at the top of the last object, the one
+with `done: true`. A prompt that was read from the server's cache may have no count: missing, and not zero.
 """
 
 from __future__ import annotations

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
+
+# An attempt of a dead process may still be settled by whoever has its spool: until then its row is a guess.
+ABANDONED_LEFT = timedelta(hours=48)
 
 
 class Figures(NamedTuple):
@@ -85,3 +88,6 @@ class Attempt:
     row: Figures
     now: Figures
     corrections: int
+
+    def may_still_be_settled(self, now: datetime) -> bool:
+        return self.outcome == "abandoned" and self.occurred_at >= now - ABANDONED_LEFT

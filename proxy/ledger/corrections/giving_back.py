@@ -17,7 +17,8 @@ from proxy.wire.refusals import Reason, Refused
 
 
 async def refund(
-    db: Connection, attempt_id: UUID, amount_pusd: int | None, author: Author, *, new_id: Callable[[], UUID]
+    db: Connection, attempt_id: UUID, amount_pusd: int | None, author: Author, *, now: datetime,
+    new_id: Callable[[], UUID],
 ) -> Entry:
     """`amount_pusd` positive; None: all that is still owed. Raises `Refused` where it is more than that."""
     wire_id = to_wire("att", attempt_id)
@@ -27,6 +28,12 @@ async def refund(
             Reason.NOT_FOUND, f"No such attempt: {wire_id}. A new one takes a second to arrive.", param="attempt_id"
         )
     await become_writer(db, await store.shards(db, [key.workspace_id]))
+    (attempt,) = await store.load(db, [key])
+    if attempt.may_still_be_settled(now):
+        raise Refused(
+            Reason.CONFLICT,
+            f"{wire_id} was abandoned: for 48 hours it may still be settled with what it really used. Refund it then.",
+        )
     there = balance((await store.entries_of(db, [attempt_id])).get(attempt_id, ()))
     if there.base is None:
         raise Refused(Reason.CONFLICT, f"Nothing was ever charged for {wire_id}: there is nothing to refund.")

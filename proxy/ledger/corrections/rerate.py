@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from uuid import UUID
 
 from proxy.ledger.corrections import store
@@ -25,8 +25,6 @@ from proxy.ledger.rollups import store as rollups
 from proxy.storage.postgres import Connection
 from proxy.wire.ids import unix_ms_of
 
-# An attempt of a dead process may still be settled by whoever has its spool: until then its row is a guess.
-ABANDONED_LEFT = timedelta(hours=48)
 # Of one llm a day may have few attempts among many.
 _DAYS_AT_ONCE = 7
 
@@ -71,7 +69,7 @@ async def rerate(
     keys, place = await _next(db, wanted)
     await become_writer(db, await store.shards(db, {key.workspace_id for key in keys}))
     attempts = await store.load(db, keys)
-    settled = [one for one in attempts if one.outcome != "abandoned" or one.occurred_at < now - ABANDONED_LEFT]
+    settled = [one for one in attempts if not one.may_still_be_settled(now)]
     done = Rerated(examined=len(settled), left=len(attempts) - len(settled), place=place)
     if not settled:
         return done

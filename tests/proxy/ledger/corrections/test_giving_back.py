@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -16,9 +17,12 @@ from tests.proxy.ledger.corrections.conftest import AUTHOR, House, new_id
 from tests.proxy.ledger.corrections.test_rerate import RAW, UNPRICED, assert_agreement, settle
 
 
-async def refund(house: House, attempt_id: UUID, amount_pusd: int | None = None) -> Entry:
+async def refund(
+    house: House, attempt_id: UUID, amount_pusd: int | None = None, later: timedelta = timedelta()
+) -> Entry:
+    now = datetime.now(UTC) + later
     async with house.pool.acquire() as db, db.transaction():
-        return await giving_back.refund(db, attempt_id, amount_pusd, AUTHOR, new_id=new_id)
+        return await giving_back.refund(db, attempt_id, amount_pusd, AUTHOR, now=now, new_id=new_id)
 
 
 async def refused(work: Awaitable[object], reason: Reason, *words: str) -> None:
@@ -57,6 +61,14 @@ async def test_two_refunds_at_once_give_back_once(house: House) -> None:
     done = await asyncio.gather(*(refund(house, event.attempt_id, 40) for _ in range(2)), return_exceptions=True)
     assert sum(isinstance(one, Refused) for one in done) == 1
     assert sum(amount for _, amount in await house.entries()) == 25
+
+
+async def test_an_attempt_that_may_still_be_settled_is_not_refunded_yet(house: House) -> None:
+    event = build_event(outcome="abandoned", usage_source="estimated")
+    await settle(house, event)
+    await refused(refund(house, event.attempt_id), Reason.CONFLICT, "abandoned", "48 hours")
+    await refund(house, event.attempt_id, later=timedelta(hours=49))
+    assert sum(amount for _, amount in await house.entries()) == 0
 
 
 async def test_nothing_charged_nothing_refunded(house: House) -> None:
