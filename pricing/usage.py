@@ -45,8 +45,10 @@ class Usage:
         return self.totals()[2]
 
     def totals(self) -> tuple[int, int, int]:
-        """Input (cached ones included), cached input, output (reasoning included)."""
+        """Input (cached ones included), cached input, output (reasoning included); with what other models consumed."""
         units = self.units
+        if self.parts:
+            return self._totals_with_parts()
         if units.keys() <= _TEXT:
             cached_tokens = units.get("cache_read", 0)
             return units.get("input", 0) + cached_tokens, cached_tokens, units.get("output", 0)
@@ -58,4 +60,9 @@ class Usage:
                 input_tokens += quantity
                 if unit in _CACHED:
                     cached_tokens += quantity
+        return input_tokens, cached_tokens, output_tokens
+
+    def _totals_with_parts(self) -> tuple[int, int, int]:
+        shares = [Usage(units).totals() for units in (self.units, *(part.units for part in self.parts))]
+        input_tokens, cached_tokens, output_tokens = map(sum, zip(*shares, strict=True))
         return input_tokens, cached_tokens, output_tokens

@@ -14,8 +14,6 @@ from typing import Any
 
 import msgspec
 
-from proxy.metering.reading import ImagesMade
-
 _WORD = re.compile(r"[a-z0-9][a-z0-9.\-]{0,31}")
 # A wish, and no size or quality.
 _WISH = "auto"
@@ -73,12 +71,9 @@ class HostedTools:
             "file_searches": self._file_searches,
             "code_sessions": len(self._containers),
         })
-        for image in self.images():
-            found[images_unit(image.size or size, image.quality or quality)] += image.made
+        for (of_size, of_quality), made in self._images.items():
+            found[images_unit(of_size or size, of_quality or quality)] += made
         return {unit: count for unit, count in found.items() if count}
-
-    def images(self) -> tuple[ImagesMade, ...]:
-        return tuple([ImagesMade(size, quality, count) for (size, quality), count in self._images.items()])
 
 
 def _searches(action: object) -> int:

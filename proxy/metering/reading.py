@@ -7,14 +7,6 @@ from typing import NamedTuple, Protocol
 from pricing.usage import Part, Usage
 
 
-class ImagesMade(NamedTuple):
-    """Of one size and quality; "" where the answer does not say."""
-
-    size: str
-    quality: str
-    made: int
-
-
 class Reading(NamedTuple):
     """`usage` None: none was reported, or (`garbled`) it was and could not be read."""
 
@@ -24,7 +16,6 @@ class Reading(NamedTuple):
     error: bool = False  # an error object stands where an answer should
     garbled: bool = False
     pending: bool = False  # not the end: the provider goes on, and will bill
-    images: tuple[ImagesMade, ...] = ()
 
     @property
     def parts(self) -> tuple[Part, ...]:

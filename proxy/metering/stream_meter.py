@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pricing.usage import Part, Usage
+from pricing.usage import Usage
 from proxy.metering.finish import COMPLETED, FINISH
 from proxy.metering.output_text import OutputText
-from proxy.metering.reading import ImagesMade, Reading, UsageReader
+from proxy.metering.reading import Reading, UsageReader
 from proxy.wire.refusals import Reason, Refused
 from proxy.wire.sse import MAX_FRAME_BYTES, FrameScanner, data_of, event_of, frame_at, is_done, with_data
 
@@ -70,7 +70,7 @@ class StreamMeter:
     __slots__ = (
         "_annotate", "_bare_usage", "_choices", "_clean", "_error_event", "_find_end", "_finished", "_held", "_held_bytes",
         "_needle", "_output", "_reader", "_scanner", "_strip", "_tail", "completed", "counting", "decode_errors", "done", "error_data",
-        "error_seen", "frames", "images", "overflowed", "parts", "raw_usage", "saw_content", "thinks", "usage",
+        "error_seen", "frames", "overflowed", "raw_usage", "saw_content", "thinks", "usage",
     )
 
     _content = _CONTENT
@@ -107,8 +107,6 @@ class StreamMeter:
         self.saw_content = False
         self.completed = False  # a finish was said before any content; see `finished`
         self.thinks = False  # what was said first is a thought
-        self.parts: tuple[Part, ...] = ()  # as `Reading` has them, beside `usage`
-        self.images: tuple[ImagesMade, ...] = ()
         self.done = False  # `data: [DONE]` was seen
         self.counting = False  # count `frames`: set by who drains, as it costs 10 us per block of 50
         self.frames = 0
@@ -264,7 +262,6 @@ class StreamMeter:
         if reading.usage is None:
             return False
         self.usage, self.raw_usage, self._bare_usage = reading.usage, reading.raw_usage, reading.bare
-        self.parts, self.images = reading.parts, reading.images
         return True
 
     def _see_finishes(self, block: bytes) -> int:

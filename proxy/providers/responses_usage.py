@@ -28,7 +28,7 @@ from msgspec import Raw
 
 from pricing.usage import Part, Usage
 from proxy.metering.hosted_tools import HostedTools, Item
-from proxy.metering.reading import ImagesMade, Reading
+from proxy.metering.reading import Reading
 from proxy.providers.answer_parts import (
     ABSENT,
     NULLS,
@@ -95,10 +95,7 @@ class ResponsesUsageReader:
         if usage is not None:
             usage.service_tier = tier_of(bytes(answer.service_tier)) or usage.service_tier
             _add_tools(usage, tools, answer)
-        return Reading(
-            usage, text, error=error, garbled=usage is None, pending=pending,
-            images=_in_order(tools) if usage is not None else (),
-        )  # fmt: skip
+        return Reading(usage, text, error=error, garbled=usage is None, pending=pending)
 
     def _sum_up(self, raw: bytes) -> Usage | None:
         fields = object_in(raw)
@@ -186,7 +183,3 @@ def _add_perplexity_tools(usage: Usage, fields: dict[str, object]) -> None:
     if searches is not None:
         usage.units["web_searches"] = searches
     usage.inconsistent = usage.inconsistent or counts.inconsistent
-
-
-def _in_order(tools: HostedTools) -> tuple[ImagesMade, ...]:
-    return tuple(sorted(tools.images()))

@@ -114,6 +114,12 @@ def test_fallbacks_end_and_stay_in_their_direction() -> None:
             assert seen <= set(INPUT_UNITS)
 
 
+def test_totals_hold_what_other_models_consumed() -> None:
+    parts = (Part("a", {"input": 40, "input_image": 60, "output_image": 9}), Part(None, {"cache_read": 5, "web_searches": 2}))
+    usage = Usage({"input": 30, "cache_read": 1, "output": 9}, parts=parts)
+    assert usage.totals() == (30 + 1 + 40 + 60 + 5, 1 + 5, 9 + 9)
+
+
 def test_the_registry_knows_every_class_of_the_totals() -> None:
     tokens = {unit.name for unit in UNITS.values() if unit.kind == "token" and not unit.information}
     assert tokens == set(INPUT_UNITS) | set(OUTPUT_UNITS)

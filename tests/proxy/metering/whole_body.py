@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pricing.usage import Usage
 from proxy.metering.body_meter import read_tail
-from proxy.metering.reading import ImagesMade, Part, Reading, UsageReader
+from proxy.metering.reading import Reading, UsageReader
 
 
 class WholeBody:
@@ -19,8 +19,6 @@ class WholeBody:
         self.decode_errors = 0
         self.error_seen = False  # a body that is an error in spite of its status (OpenRouter answers 200)
         self.pending = False  # the provider goes on in the background: this is not what it will bill
-        self.parts: tuple[Part, ...] = ()
-        self.images: tuple[ImagesMade, ...] = ()
 
     def read(self, body: bytes) -> tuple[Usage | None, str | None]:
         return self._take(self._reader.read(body))
@@ -30,7 +28,7 @@ class WholeBody:
 
     def _take(self, reading: Reading) -> tuple[Usage | None, str | None]:
         self.usage, self.raw_usage, self.error_seen = reading.usage, reading.raw_usage, reading.error
-        self.pending, self.parts, self.images = reading.pending, reading.parts, reading.images
+        self.pending = reading.pending
         if reading.garbled:
             self.decode_errors += 1
         return self.usage, self.raw_usage
