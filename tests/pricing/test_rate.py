@@ -14,7 +14,7 @@ from pricing.price import PriceItem, PriceVersion, Unpriced
 from pricing.price_text import read_price
 from pricing.rate import Line, Rated, in_force, rate, tier_name
 from pricing.units import UNITS
-from pricing.usage import INPUT_UNITS, OUTPUT_UNITS, Usage
+from pricing.usage import INPUT_UNITS, OUTPUT_UNITS, Part, Usage
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
