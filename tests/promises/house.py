@@ -220,7 +220,9 @@ class House:
         )  # fmt: skip
         try:
             with urllib.request.urlopen(request, timeout=15) as answer:
-                return json.loads(answer.read() or b"null")
+                text = answer.read().decode()
+                is_json = answer.headers.get_content_type() == "application/json"
+                return json.loads(text or "null") if is_json else text  # a file
         except urllib.error.HTTPError as error:
             text = error.read().decode()
             assert any_status, f"{method} {path}: {error.code} {text}"
