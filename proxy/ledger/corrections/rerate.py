@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime
 from uuid import UUID
 
 from proxy.ledger.corrections import store
-from proxy.ledger.corrections.entries import Balance, Due, balance, due, unrefunded
+from proxy.ledger.corrections.entries import Balance, Due, balance, due, refund_due
 from proxy.ledger.corrections.figures import Attempt
 from proxy.ledger.corrections.pricing_again import priced_again
 from proxy.ledger.corrections.store import Author, Correction, Entry, Key
@@ -124,7 +124,7 @@ async def _write(db: Connection, corrections: Sequence[Correction], author: Auth
     await rollups.add_delta(db)
     there = await _balances(db, corrections)
     entries = [
-        _entry(one.attempt, found, there[one.attempt.attempt_id], new_id())
+        _entry(one.attempt, found, new_id())
         for one in corrections
         if (found := due(
             one.figures.charge_kind, one.attempt.now.owed_pusd, one.figures.owed_pusd, there[one.attempt.attempt_id],
@@ -136,13 +136,13 @@ async def _write(db: Connection, corrections: Sequence[Correction], author: Auth
     await store.write_entries(db, entries, author)
     if any(one.attempt.provider_account == "own" for one in corrections):
         await credits.add_delta(db, now_ms=unix_ms_of(new_id()))
-    refunded = [one for one in corrections if there[one.attempt.attempt_id].refunded_pusd]
+    refunded = [one for one in corrections if there[one.attempt.attempt_id].granted_pusd]
     if refunded:
         there = await _balances(db, refunded)
         await store.write_entries(db, [
-            _entry(one.attempt, found, there[one.attempt.attempt_id], new_id())
+            _entry(one.attempt, found, new_id())
             for one in refunded
-            if (found := unrefunded(there[one.attempt.attempt_id])) is not None
+            if (found := refund_due(there[one.attempt.attempt_id])) is not None
         ], author)  # fmt: skip
 
 
@@ -152,9 +152,8 @@ async def _balances(db: Connection, corrections: Sequence[Correction]) -> dict[U
     return {attempt_id: balance(there.get(attempt_id, ())) for attempt_id in ids}
 
 
-def _entry(attempt: Attempt, found: Due, there: Balance, id: UUID) -> Entry:
-    corrects = there.base.id if found.names_base and there.base is not None else None
+def _entry(attempt: Attempt, found: Due, id: UUID) -> Entry:
     return Entry(
         id, attempt.workspace_id, attempt.user_id, attempt.virtual_key_id, attempt.attempt_id, found.kind,
-        found.amount_pusd, corrects, found.reason, attempt.occurred_at,
+        found.amount_pusd, found.corrects, found.reason, attempt.occurred_at,
     )  # fmt: skip

@@ -50,7 +50,7 @@ FIND = "SELECT workspace_id FROM usage_events WHERE occurred_at = $1 AND attempt
 SHARDS = "SELECT DISTINCT shard FROM workspaces WHERE id = ANY($1::uuid[]) ORDER BY shard"
 WORKSPACE_EXISTS = "SELECT EXISTS (SELECT FROM workspaces WHERE id = $1)"
 ENTRIES = """
-SELECT attempt_id, id, kind, amount_pusd FROM billing_events WHERE attempt_id = ANY($1::uuid[]) ORDER BY id
+SELECT attempt_id, id, kind, amount_pusd, corrects FROM billing_events WHERE attempt_id = ANY($1::uuid[]) ORDER BY id
 """
 WHOSE = "SELECT user_id, virtual_key_id, occurred_at FROM billing_events WHERE id = $1"
 

@@ -51,7 +51,8 @@ WHERE {_OF_B}
   AND CASE WHEN b.kind IN ('usage', 'platform_fee') THEN b.corrects IS NOT NULL OR b.attempt_id IS NULL
            WHEN b.kind = 'credit' AND b.corrects IS NULL THEN b.attempt_id IS NOT NULL
            ELSE o.id IS NULL OR o.workspace_id <> b.workspace_id OR o.attempt_id IS DISTINCT FROM b.attempt_id
-                OR (b.kind = 'adjustment' AND o.kind NOT IN ('usage', 'platform_fee')) END
+                OR (b.kind = 'adjustment' AND o.kind NOT IN ('usage', 'platform_fee'))
+                OR (b.kind = 'refund' AND o.kind NOT IN ('usage', 'platform_fee', 'refund')) END
 """  # noqa: S608
 
 _KINDS = f"""
@@ -66,7 +67,8 @@ WHERE {_OF_B}
                   ELSE false END
 """  # noqa: S608
 
-# When the refund was made, and now: where a price fell since, a refund is taken back in part (a positive one).
+# When the refund was made, and now: where a price fell since, a refund is taken back in part (a positive one), and given
+# again where it rises.
 _REFUNDS = f"""
 SELECT id::text AS subject, 'refunds ' || -amount_pusd || ' of attempt ' || attempt_id || ', ' || -least(owed, owed_now)
        || ' more than it owed' AS says

@@ -86,9 +86,14 @@ async def test_a_charge_that_falls_below_its_refund(house: House) -> None:
     await house.price(input=1, output=1)
     await house.everything()
     assert await house.entries() == [("usage", 65), ("refund", -65), ("adjustment", -50), ("refund", 50)]
+    *_, grant, _, taken_back = await house.ledger.rows("billing_events", "id")
+    assert taken_back["corrects"] == grant["id"]
     await house.price(input=3, output=7)
     await house.everything()
-    assert sum(amount for _, amount in await house.entries()) == 50  # what came on top was not refunded
+    assert sum(amount for _, amount in await house.entries()) == 0  # as before: it was refunded
+    await house.price(input=4, output=9)
+    await house.everything()
+    assert sum(amount for _, amount in await house.entries()) == 85 - 65  # what came on top was not
     await assert_agreement(house)
 
 
