@@ -29,14 +29,15 @@ def ahead(text: str, now: datetime) -> str:
 
 
 def back(text: str, now: datetime, *, end_of_day: bool = False, whole_hour: bool = False) -> str:
-    """A moment gone: a span ago, `today`, a day (its start, UTC) or a moment. `whole_hour`: the hour it lies in."""
+    """A moment gone: a span ago, `today`, a day (its start, UTC) or a moment. `whole_hour`: sums are kept by the hour, so a
+    span ago means the hour it lies in, and any other moment must be on one."""
     if _SPAN.fullmatch(text.strip()):
         moment = now - span(text)
-    elif text == "today":
-        moment = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    else:
-        moment = _moment(text, end_of_day=end_of_day)
-    return wire(moment.replace(minute=0, second=0, microsecond=0) if whole_hour else moment)
+        return wire(moment.replace(minute=0, second=0, microsecond=0) if whole_hour else moment)
+    moment = _moment(f"{now:%Y-%m-%d}" if text == "today" else text, end_of_day=end_of_day)
+    if whole_hour and (moment.minute or moment.second or moment.microsecond):
+        raise Fault(f"{text!r} is not on a whole hour: sums are kept by the hour.", code=USAGE)
+    return wire(moment)
 
 
 def wire(moment: datetime) -> str:

@@ -164,13 +164,20 @@ def set_(
     from_: From = "now",
     to: Annotated[str | None, typer.Option("--to", help="The first moment at which it does not hold; a day: its start.")] = None,
     note: Annotated[str, typer.Option("--note", help="Why, or from where.")] = "",
+    keep: Annotated[
+        bool, typer.Option("--keep", help="What is not named stays as in the price that is in force then.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Set a custom price from a date on. Its id goes to stdout."""
+    """Set a custom price from a date on: the whole price, or with --keep a part of it. Its id goes to stdout."""
     if (price is None) == (file is None):
         raise Fault("Name the price by --price or by --file.", next_step="--price 'input=0.15,output=0.60'", code=USAGE)
-    body = _named(llm, provider, model) | {"price": _from_file(file) if file else _from_text(price or ""), "note": note}
+    given = _from_file(file) if file else _from_text(price or "")
     start = _moment(from_)
+    before = _in_force(api, llm, provider, model, start or wire(datetime.now(UTC)))
+    if keep and isinstance(given, dict):
+        given = {**before, **given}
+    body = _named(llm, provider, model) | {"price": given, "note": note}
     body |= {"effective_from": start} if start else {}
     body |= {"effective_to": _moment(to) or wire(datetime.now(UTC))} if to else {}
     row = api.post(PATH, body)
@@ -179,6 +186,11 @@ def set_(
         return
     print(row["id"])
     talk(f"{row['llm']} at {row['provider']}: {compact(row['price'])}, {_span(row)}.")
+    for change in row["changes"]:
+        if change["action"] in ("dropped", "superseded"):
+            talk(f"{change['action'].capitalize()}: {compact(change['price'])}, {_span(change)} ({change['source']}).")
+    if lost := [name for name in before if name not in row["price"]]:
+        talk(f"Without a price now, so what uses it is unpriced: {', '.join(lost)}. --keep takes over what is not named.")
     _talk_of_the_past(row["effective_from"], llm)
 
 
@@ -237,7 +249,7 @@ def verify(
     try:
         second = second_source.installed() if file is None else second_source.read(file, file.name)
     except second_source.NotInstalled as missing:
-        raise Fault(f"{missing}.", next_step="make test, or --file model_prices_and_context_window.json") from None
+        raise Fault(f"{missing}.", next_step="make verify-prices in a checkout, or --file model_prices_and_context_window.json") from None
     except (OSError, ValueError) as problem:
         raise Fault(f"{problem}.", code=USAGE) from None
     verdict = verify.verify(book.find, book.packaged().models(), second.prices, verify.read_decisions())
@@ -313,6 +325,13 @@ def _of(api: Api, llm: str, **query: Any) -> list[dict[str, Any]]:
     return rows
 
 
+def _in_force(api: Api, llm: str, provider: str | None, model: str | None, at: str) -> dict[str, Any]:
+    """The price at that moment; empty where there is none, or where it is not clear which is meant: the gateway says so."""
+    rows = [row for row in api.rows(PATH, limit=MOST, llm=llm, provider=provider, at=at)
+            if model in (None, row["upstream_model"])]
+    return dict(rows[0]["price"]) if len(rows) == 1 else {}
+
+
 def _named(llm: str, provider: str | None, model: str | None) -> dict[str, Any]:
     given = {"llm": llm, "provider": provider, "upstream_model": model}
     return {name: value for name, value in given.items() if value is not None}
@@ -324,7 +343,8 @@ def _from_text(text: str) -> dict[str, Any]:
     for part in filter(None, (each.strip() for each in text.split(","))):
         name, equals, amount = part.partition("=")
         if not equals:
-            raise Fault(f"{part!r} is no price.", next_step="--price 'input=0.15,output=0.60'", code=USAGE)
+            hint = " A decimal point, not a comma, is meant?" if part.isdigit() and price else ""
+            raise Fault(f"{part!r} is no price.{hint}", next_step="--price 'input=0.15,output=0.60'", code=USAGE)
         *path, unit = name.strip().split(".")
         place = price
         for section in path:

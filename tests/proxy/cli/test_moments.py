@@ -34,6 +34,13 @@ def test_back_to_a_whole_hour(text: str, expected: str) -> None:
 
 def test_last_day_is_included() -> None:
     assert back("2026-11-30", NOW, end_of_day=True) == "2026-12-01T00:00:00Z"
+    assert back("today", NOW, end_of_day=True, whole_hour=True) == "2026-11-25T00:00:00Z"
+
+
+def test_a_moment_inside_an_hour_is_not_widened_in_silence() -> None:
+    assert back("2026-11-24T05:00:00Z", NOW, whole_hour=True) == "2026-11-24T05:00:00Z"
+    with pytest.raises(Fault, match="whole hour"):
+        back("2026-11-24T05:16:00Z", NOW, whole_hour=True)
 
 
 @pytest.mark.parametrize("text", ["", "soon", "90", "1y", "2026-13-01", "-1d", "2020-01-01"])

@@ -66,6 +66,17 @@ async def test_a_custom_price_is_in_force_at_the_next_request(gateway: RunningGa
     assert await cost(gateway, upstream, "gpt-4o-mini") == "0.00021"
 
 
+async def test_what_a_price_does_not_name_is_said_or_kept(gateway: RunningGateway, cli: Cli) -> None:
+    ran = await cli("prices", "set", "gpt-4o-mini", "--price", "input=2,output=4", "--from", "2099-01-01")
+    assert "Without a price now" in ran.err and "cache_read" in ran.err and "--keep" in ran.err
+    ran = await cli("prices", "set", "gpt-4o-mini", "--price", "input=3", "--keep")
+    assert "Without a price" not in ran.err
+    assert "Dropped: {input: 2, output: 4}, from 2099-01-01 (custom)." in ran.err  # what was to come is not lost in silence
+    (shown,) = (await cli("prices", "show", "gpt-4o-mini", "--json")).json
+    assert (shown["price"]["input"], shown["price"]["output"], shown["price"]["cache_read"]) == ("3", "0.6", "0.075")
+    assert "tiers" in shown["price"]
+
+
 async def test_a_price_for_what_had_none(gateway: RunningGateway, upstream: Upstream, cli: Cli, tmp_path: Path) -> None:
     assert await cost(gateway, upstream, "own") is None
     (tmp_path / "price.yaml").write_text('price:\n  input: "1"\n  output: "2"\n  above:\n    900: {input: "3"}\n')
