@@ -32,7 +32,7 @@ COLUMNS = (
     Column("IN", "input_tokens", right=True, spare=4),
     Column("CACHED", "cached_tokens", right=True, spare=8),
     Column("OUT", "output_tokens", right=True, spare=3),
-    Column("USD", lambda row: usd(row), right=True, whole=True),
+    Column("LIST USD", lambda row: usd(row), right=True, whole=True),
     Column("OUTCOME", lambda row: outcome(row), spare=1),
     Column("MS", "latency_ms", right=True, spare=5),
 )
@@ -43,7 +43,8 @@ DETAILS = tuple(
         ("PROVIDER", "provider"), ("UPSTREAM MODEL", "upstream_model"), ("SURFACE", "surface"), ("STREAM", "stream"),
         ("KEY SOURCE", "key_source"), ("OUTCOME", "outcome"), ("UPSTREAM STATUS", "upstream_status"),
         ("ERROR CODE", "error_code"), ("UPSTREAM REQUEST", "upstream_request_id"), ("USAGE SOURCE", "usage_source"),
-        ("SERVICE TIER", "service_tier"), ("INPUT TOKENS", "input_tokens"), ("CACHED TOKENS", "cached_tokens"),
+        ("SERVICE TIER", "service_tier"), ("PROCESSING", "processing"),
+        ("USAGE INCONSISTENT", "usage_inconsistent"), ("INPUT TOKENS", "input_tokens"), ("CACHED TOKENS", "cached_tokens"),
         ("OUTPUT TOKENS", "output_tokens"), ("REASONING TOKENS", "reasoning_tokens"), ("PRICING", "pricing"),
         ("LIST COST USD", lambda row: lower_bound(row, "list_cost_usd")),
         ("CHARGE USD", lambda row: lower_bound(row, "charge_usd")), ("CHARGED", lambda row: charged(row)),

@@ -84,8 +84,8 @@ async def test_only_unpriced_ones(cli: Cli, write: Write) -> None:
 @pytest.mark.parametrize(
     ("width", "seen"),
     [
-        (80, ["USD", "OUTCOME"]), (100, ["USD", "OUTCOME", "TIME", "IN"]),
-        (200, ["USD", "OUTCOME", "TIME", "IN", "CACHED"]),
+        (80, ["LIST", "OUTCOME"]), (100, ["LIST", "OUTCOME", "TIME", "IN"]),
+        (200, ["LIST", "OUTCOME", "TIME", "IN", "CACHED"]),
     ],
 )
 async def test_table_keeps_ids_whole_on_any_terminal(
@@ -97,7 +97,7 @@ async def test_table_keeps_ids_whole_on_any_terminal(
     lines = re.sub("\x1b\\[[0-9;]*m", "", (await cli("requests", "list")).out).splitlines()
     assert lines[-1].startswith(to_wire("att", event)) and len(lines) == 3  # head, rule, one row on one line
     assert "0.0000036" in lines[-1] and max(map(len, lines)) <= width
-    assert [name for name in ("USD", "OUTCOME", "TIME", "IN", "CACHED") if name in lines[0].split()] == seen
+    assert [name for name in ("LIST", "OUTCOME", "TIME", "IN", "CACHED") if name in lines[0].split()] == seen
 
 
 async def test_workspace_is_shown_where_there_are_several(cli: Cli, write: Write, pool: Pool) -> None:
