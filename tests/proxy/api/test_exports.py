@@ -300,7 +300,7 @@ async def test_a_client_that_leaves_ends_the_cursor(api: Api, acme: Tenant, sett
     await many(api, acme, settle, 12_000)
     reader, writer = await raw(api, "usage-events", key=api.platform)
     await reader.readexactly(1_000)
-    assert await _reading(api) == 1  # it waits for its reader, within its transaction
+    await until(lambda: _waits(api), "it waits for its reader, within its transaction")
     writer.transport.abort()
     await until(lambda: _is_over(api), "the cursor has ended")
     (row,) = (await api.ok("GET", "/exports"))["data"]
@@ -312,6 +312,11 @@ async def _reading(api: Api) -> int:
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'"
     )
     return found
+
+
+async def _waits(api: Api) -> bool:
+    """Between two fetches: while one is under way it is active."""
+    return await _reading(api) == 1
 
 
 async def _is_over(api: Api) -> bool:
