@@ -94,8 +94,11 @@ class Serve:
 
     def ask(self) -> int:
         """The pid of the gateway that accepts, however long it takes it to come up."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=WITHIN_S) as connection:
-            return int(connection.recv(32))
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", self.port), timeout=WITHIN_S) as connection:
+                if answer := connection.recv(32):  # empty: it was killed between accepting and answering
+                    return int(answer)
+        raise AssertionError("nobody answers")
 
     def clear_away(self) -> None:
         """Also what a broken supervisor would leave."""
